@@ -1,0 +1,74 @@
+//===- Device.h - What the executor asks of a device ------------*- C++ -*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "Program_generated.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace mlsys::rt {
+
+/// One kernel launch with everything evaluated.
+struct LaunchArgs {
+  /// Index into the kernels that were given to Device::load.
+  uint32_t kernel = 0;
+  /// One device address for each buffer parameter of the kernel.
+  std::span<void *const> buffers;
+  /// One value for each symbol parameter.
+  std::span<const int64_t> symbols;
+  /// CPU: the task count is the product. CUDA: the grid in blocks.
+  int64_t grid[3] = {1, 1, 1};
+  /// CUDA: threads per block.
+  int block[3] = {1, 1, 1};
+  /// CUDA: dynamic shared memory in bytes.
+  uint32_t sharedBytes = 0;
+  program::Schedule schedule = program::Schedule::Static;
+  int64_t grain = 1;
+};
+
+/// Memory and kernels of one processor. Work is issued in order; `download` and
+/// `synchronize` wait for it. Implementations: CpuDevice (threads), CudaDevice
+/// (driver API), HostCudaDevice (the CUDA text compiled for the CPU). Every
+/// function throws rt::Error on failure.
+class Device {
+public:
+  virtual ~Device() = default;
+
+  /// For messages and `mlsys devices`, e.g. "cpu (AMD EPYC, avx512bf16, 2 threads)".
+  virtual std::string description() const = 0;
+  /// Which TargetProgram it runs: "cpu" or "cuda".
+  virtual std::string target() const = 0;
+  /// True when device addresses can be read and written by the host.
+  virtual bool hostAccessible() const = 0;
+
+  /// Memory aligned to 256 bytes at least, not initialized. Never null unless bytes is 0.
+  virtual void *allocate(size_t bytes) = 0;
+  virtual void free(void *address) = 0;
+  virtual void upload(void *destination, const void *source, size_t bytes) = 0;
+  virtual void download(void *destination, const void *source, size_t bytes) = 0;
+  virtual void zero(void *destination, size_t bytes) = 0;
+
+  /// Makes the kernels of `program` ready; `program` outlives the device. Once
+  /// per device.
+  virtual void load(const program::TargetProgram &program) = 0;
+  virtual void launch(const LaunchArgs &args) = 0;
+  virtual void synchronize() = 0;
+};
+
+/// How a device is asked for on the command line.
+struct DeviceOptions {
+  /// "auto" (CUDA where there is a GPU, else the CPU), "cpu", "cuda", "host-cuda".
+  std::string device = "auto";
+  /// Worker threads of the CPU; 0: one a core.
+  int threads = 0;
+};
+
+} // namespace mlsys::rt
