@@ -1,0 +1,86 @@
+//===- Executor.h - Runs the functions of a program -------------*- C++ -*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "runtime/Arena.h"
+#include "runtime/Device.h"
+
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace mlsys::rt {
+
+/// A dense row-major tensor in host memory that a caller passes in.
+struct InputTensor {
+  program::DType dtype;
+  std::span<const int64_t> shape;
+  const void *data;
+};
+
+/// Values of a function's symbols for which no input needs to be at hand: those
+/// that are given, the others their hint (clamped to their range).
+std::vector<int64_t> typicalSymbols(const program::Function &function,
+                                    const std::map<std::string, int64_t> &given = {});
+
+/// Bytes of each arena slot of a function for the given symbol values: the
+/// largest of the buffers that lie in it.
+std::vector<int64_t> slotSizes(const program::Function &function,
+                               std::span<const int64_t> symbols);
+
+/// Runs functions of one target on one device. The launch list of a function is
+/// evaluated once for each combination of symbol values and then kept, so that
+/// a decode step only binds, copies its inputs and launches.
+class Executor {
+public:
+  /// `constants` holds the device address of each constant of `target`, `cache`
+  /// that of the KV pages (or null). Loads the kernels. All must outlive it.
+  Executor(const program::TargetProgram &target, Device &device, std::vector<void *> constants,
+           void *cache);
+  ~Executor();
+
+  /// The index of a function by name; throws naming those there are.
+  uint32_t functionIndex(std::string_view name) const;
+  const program::Function &function(uint32_t index) const {
+    return *target.functions()->Get(index);
+  }
+
+  /// Checks the inputs of a call and gives the shapes of its outputs. Throws
+  /// rt::Error that names the input, its shape and the expected one.
+  std::vector<std::vector<int64_t>> outputShapes(uint32_t function,
+                                                 std::span<const InputTensor> inputs);
+
+  /// Runs a function. `outputs` has host memory for each output of the size
+  /// that its shape and type say.
+  void run(uint32_t function, std::span<const InputTensor> inputs,
+           std::span<void *const> outputs);
+
+  /// Device memory of temporaries, inputs and outputs now allocated.
+  size_t arenaBytes() const;
+
+private:
+  struct Binding;
+
+  void bindSymbols(const program::Function &function, std::span<const InputTensor> inputs);
+  Binding &bind(uint32_t function, std::span<const InputTensor> inputs);
+  std::unique_ptr<Binding> resolve(const program::Function &function) const;
+  void place(const program::Function &function, Binding &binding);
+
+  const program::TargetProgram &target;
+  Device &device;
+  std::vector<void *> constants;
+  void *cache;
+  Arena temporaries, inputMemory, outputMemory;
+  /// For each function the launch lists by symbol values.
+  std::vector<std::map<std::vector<int64_t>, std::unique_ptr<Binding>>> bindings;
+  std::vector<Binding *> lastBinding;
+  /// Symbol values of the call being bound; a member to reuse its memory.
+  std::vector<int64_t> symbols;
+};
+
+} // namespace mlsys::rt

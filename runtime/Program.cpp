@@ -1,0 +1,224 @@
+//===- Program.cpp - Compiled models in memory and on disk ------*- C++ -*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+#include "runtime/Program.h"
+
+#include "runtime/AtomicFile.h"
+#include "runtime/Error.h"
+#include "runtime/Expr.h"
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <fcntl.h>
+#include <filesystem>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+using namespace mlsys;
+using namespace mlsys::rt;
+using program::DType;
+
+static constexpr uint64_t regionAlignment = 4096;
+static constexpr char trailerMagic[8] = {'M', 'L', 'S', 'Y', 'E', 'N', 'D', '1'};
+
+namespace {
+/// The last bytes of a .mlsys file.
+struct Trailer {
+  uint64_t programBytes;
+  uint64_t dataOffset;
+  uint64_t dataBytes;
+  uint64_t checksum;
+  char magic[8];
+};
+static_assert(sizeof(Trailer) == 40);
+} // namespace
+
+/// A 64-bit checksum against damaged files (not against attackers): four
+/// multiplicative lanes over 8-byte words.
+static uint64_t checksumOf(std::span<const uint8_t> bytes) {
+  constexpr uint64_t prime = 0x9E3779B97F4A7C15ull;
+  uint64_t lanes[4] = {1, 2, 3, 4};
+  size_t position = 0;
+  for (unsigned lane = 0; position < bytes.size(); position += 8, ++lane) {
+    uint64_t word = 0;
+    std::memcpy(&word, bytes.data() + position, std::min<size_t>(8, bytes.size() - position));
+    uint64_t &state = lanes[lane % 4];
+    state = (state ^ word) * prime;
+    state ^= state >> 29;
+  }
+  uint64_t result = bytes.size();
+  for (uint64_t lane : lanes)
+    result = (result ^ lane) * prime ^ (result >> 31);
+  return result;
+}
+
+size_t rt::elementBytes(DType dtype) {
+  switch (dtype) {
+  case DType::Bool:
+  case DType::I8:
+  case DType::U8:
+    return 1;
+  case DType::I16:
+  case DType::F16:
+  case DType::BF16:
+    return 2;
+  case DType::I32:
+  case DType::F32:
+    return 4;
+  case DType::I64:
+  case DType::F64:
+    return 8;
+  case DType::Q4_0:
+  case DType::Q4_1:
+  case DType::Q8_0:
+    return 0;
+  }
+  return 0;
+}
+
+std::string_view rt::dtypeName(DType dtype) {
+  static constexpr std::string_view names[] = {"bool", "i8",   "u8",  "i16", "i32",  "i64", "f16",
+                                               "bf16", "f32", "f64", "q4_0", "q4_1", "q8_0"};
+  return size_t(dtype) < std::size(names) ? names[size_t(dtype)] : "unknown";
+}
+
+uint64_t rt::tensorBytes(DType dtype, std::span<const int64_t> shape) {
+  int64_t count = 1;
+  for (int64_t extent : shape) {
+    if (extent < 0)
+      throw Error("negative dimension in shape {}", shapeText(shape));
+    count = checkedMul(count, extent);
+  }
+  if (size_t bytes = elementBytes(dtype))
+    return uint64_t(checkedMul(count, int64_t(bytes)));
+  int64_t blockBytes = dtype == DType::Q4_0 ? 18 : dtype == DType::Q4_1 ? 20 : 34;
+  if (shape.empty() || shape.back() % 32 != 0)
+    throw Error("rows of {} {} are not whole blocks of 32", dtypeName(dtype), shapeText(shape));
+  return uint64_t(checkedMul(count / 32, blockBytes));
+}
+
+uint64_t rt::constantBytes(const program::Constant &constant) {
+  std::span<const int64_t> shape = values(constant.shape());
+  uint64_t plain = tensorBytes(constant.dtype(), shape);
+  if (constant.layout() == program::Layout::RowMajor)
+    return plain;
+  auto padded = [](int64_t extent, int64_t unit) {
+    return checkedMul(checkedAdd(extent, unit - 1) / unit, unit);
+  };
+  int64_t rows = padded(shape[0], constant.block());
+  int64_t columns = padded(shape[1], constant.pair());
+  return uint64_t(checkedMul(checkedMul(rows, columns), int64_t(elementBytes(constant.dtype()))));
+}
+
+std::string rt::shapeText(std::span<const int64_t> shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+LoadedProgram LoadedProgram::fromFile(const std::string &path) {
+  int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
+    throw Error("cannot open '{}': {}", path, std::strerror(errno));
+  struct stat info;
+  bool statted = ::fstat(fd, &info) == 0;
+  if (!statted || !S_ISREG(info.st_mode)) {
+    ::close(fd);
+    throw Error("cannot open '{}': not a regular file", path);
+  }
+  uint64_t size = uint64_t(info.st_size);
+  if (size < sizeof(Trailer)) {
+    ::close(fd);
+    throw Error("'{}' is not a compiled model: it has only {} bytes", path, size);
+  }
+  void *address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
+  int error = errno;
+  ::close(fd);
+  if (address == MAP_FAILED)
+    throw Error("cannot map '{}': {}", path, std::strerror(error));
+
+  LoadedProgram loaded;
+  loaded.memory = std::shared_ptr<const void>(
+      address, [size](const void *mapped) { ::munmap(const_cast<void *>(mapped), size); });
+  loaded.source = path;
+  loaded.base = std::filesystem::path(path).parent_path().string();
+
+  const auto *bytes = static_cast<const uint8_t *>(address);
+  if (size < 8 || std::memcmp(bytes + 4, program::ProgramIdentifier(), 4) != 0)
+    throw Error("'{}' is not a compiled model (.mlsys)", path);
+  Trailer trailer;
+  std::memcpy(&trailer, bytes + size - sizeof(Trailer), sizeof(Trailer));
+  if (std::memcmp(trailer.magic, trailerMagic, sizeof(trailerMagic)) != 0)
+    throw Error("'{}' is damaged: its end is missing; compile the model again", path);
+  uint64_t room = size - sizeof(Trailer);
+  if (trailer.programBytes > room || trailer.dataOffset < trailer.programBytes ||
+      trailer.dataOffset > room || trailer.dataBytes != room - trailer.dataOffset ||
+      trailer.dataOffset % regionAlignment != 0)
+    throw Error("'{}' is damaged: its parts do not add up to the {} bytes of the file", path,
+                size);
+  std::span<const uint8_t> program(bytes, trailer.programBytes);
+  if (checksumOf(program) != trailer.checksum)
+    throw Error("'{}' is damaged: wrong checksum; compile the model again", path);
+  loaded.appended = {reinterpret_cast<const std::byte *>(bytes) + trailer.dataOffset,
+                     trailer.dataBytes};
+  try {
+    loaded.root = &verifyProgram(program, trailer.dataBytes);
+  } catch (const Error &problem) {
+    throw Error("'{}' is not a valid compiled model: {}", path, problem.what());
+  }
+  return loaded;
+}
+
+LoadedProgram LoadedProgram::fromBytes(std::vector<uint8_t> bytes, std::string baseDir) {
+  LoadedProgram loaded;
+  loaded.source = "compiled model";
+  loaded.base = std::move(baseDir);
+  // The schema aligns data to 16 bytes, which a vector need not.
+  size_t capacity = (bytes.size() + 64) / 64 * 64;
+  void *address = std::aligned_alloc(64, capacity);
+  if (!address)
+    throw Error("not enough memory for a program of {} bytes", bytes.size());
+  loaded.memory = std::shared_ptr<const void>(
+      address, [](const void *memory) { std::free(const_cast<void *>(memory)); });
+  if (!bytes.empty())
+    std::memcpy(address, bytes.data(), bytes.size());
+  try {
+    loaded.root = &verifyProgram({static_cast<const uint8_t *>(address), bytes.size()}, 0);
+  } catch (const Error &problem) {
+    throw Error("the compiled model is not valid: {}", problem.what());
+  }
+  return loaded;
+}
+
+const program::TargetProgram &LoadedProgram::target(std::string_view wanted) const {
+  std::string names;
+  for (const program::TargetProgram *target : *root->targets()) {
+    if (text(target->target()) == wanted)
+      return *target;
+    names += names.empty() ? "" : ", ";
+    names += text(target->target());
+  }
+  throw Error("{} was compiled for {}, not for {}; compile it with --target {}", source, names,
+              wanted, wanted);
+}
+
+void rt::writeProgramFile(const std::string &path, std::span<const uint8_t> flatbuffer,
+                          std::span<const std::span<const std::byte>> appended) {
+  AtomicFile file(path);
+  file.write(std::as_bytes(flatbuffer));
+  uint64_t padding = (regionAlignment - flatbuffer.size() % regionAlignment) % regionAlignment;
+  std::vector<std::byte> zeros(padding);
+  file.write(zeros);
+  Trailer trailer{};
+  trailer.programBytes = flatbuffer.size();
+  trailer.dataOffset = file.size();
+  for (std::span<const std::byte> part : appended)
+    file.write(part);
+  trailer.dataBytes = file.size() - trailer.dataOffset;
+  trailer.checksum = checksumOf(flatbuffer);
+  std::memcpy(trailer.magic, trailerMagic, sizeof(trailerMagic));
+  file.write(std::as_bytes(std::span(&trailer, 1)));
+  file.commit();
+}
