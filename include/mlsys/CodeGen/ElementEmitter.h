@@ -1,0 +1,53 @@
+//===- ElementEmitter.h - Expressions of a fusion at an index ---*- C++ -*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "mlsys/CodeGen/FusionLowering.h"
+
+#include <functional>
+
+namespace mlsys {
+
+/// Emits the value of a graph tensor at an index, as arith, math and vector
+/// operations, following producers inside the fusion. 16-bit floats are
+/// computed in f32 and rounded by whoever stores. With `width` > 1 the result
+/// is vector<width x T>: the elements at `width` consecutive last indices.
+/// The same expressions serve the CPU and CUDA.
+class ElementEmitter {
+public:
+  /// Gives the value of a tensor at `indices` (one per dimension, `width`
+  /// consecutive elements of the last), converted to f32 when it is a 16-bit float.
+  using Source =
+      std::function<mlir::Value(mlir::ValueRange indices, int64_t width)>;
+
+  ElementEmitter(KernelBuilder &kernel);
+
+  /// Elements of `value` come from `source` instead of from its producer:
+  /// dot results on a tile, reductions that are known, ...
+  void bind(mlir::Value value, Source source);
+
+  /// The element, or the vector of elements, of `value` at `indices`. A vector needs
+  /// `canVectorize(value, width)` and a last index that is a multiple of `width`.
+  mlir::Value emit(mlir::Value value, mlir::ValueRange indices, int64_t width);
+
+  /// True when `width` consecutive elements of `value`, starting at a multiple
+  /// of `width`, can be computed with contiguous or uniform accesses.
+  bool canVectorize(mlir::Value value, int64_t width);
+
+  /// Splits a row-major element number into the indices of `value`.
+  llvm::SmallVector<mlir::Value> delinearize(mlir::Value linear, mlir::Value value);
+  /// The row-major element number of `indices` in `type`.
+  mlir::Value linearize(mlir::ValueRange indices, mlir::RankedTensorType type);
+
+  /// Rounds to the element type of `buffer` and stores one element or a vector.
+  void store(mlir::Value element, mlir::Value buffer, mlir::Value linear);
+
+private:
+  KernelBuilder &kernel;
+  llvm::DenseMap<mlir::Value, Source> sources;
+};
+
+} // namespace mlsys

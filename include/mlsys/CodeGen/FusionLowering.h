@@ -1,0 +1,92 @@
+//===- FusionLowering.h - From one fusion to one kernel ---------*- C++ -*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+//
+// What LowerToKernel gives to the code that writes a kernel's body, and gets
+// back from it. One function per kind and target:
+//
+//   lowerLoopForCpu, lowerRowForCpu, lowerDotForCpu, lowerAttentionForCpu
+//   lowerLoopForCuda, ...
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "mlsys/IR/FusionAnalysis.h"
+#include "mlsys/IR/Kernel.h"
+
+#include "llvm/ADT/StringMap.h"
+
+namespace mlsys {
+
+/// What code generation knows of a CPU. `isa` is a name of Program.fbs.
+struct CpuTarget {
+  std::string isa;
+  /// Lanes of a 32-bit vector: 8 (AVX2) or 16 (AVX-512).
+  int64_t vectorWidth = 8;
+  /// vdpbf16ps exists.
+  bool bf16Dot = false;
+  /// AMX tiles exist.
+  bool amx = false;
+  /// Bytes of one core's caches.
+  int64_t l1Bytes = 32 << 10, l2Bytes = 1 << 20;
+  /// Worker threads that tile choice plans for.
+  int64_t threads = 2;
+
+  /// The target for a name of Program.fbs; nothing when it is unknown.
+  static std::optional<CpuTarget> get(llvm::StringRef isa);
+  /// The best that the machine we run on supports.
+  static CpuTarget host();
+};
+
+/// Columns of a panel of packed weights, the same on every CPU so that one
+/// packed copy serves all; 16-bit weights are stored in pairs along K.
+constexpr int64_t panelColumns = 32;
+
+/// A kernel under construction. The insertion point of `builder` is inside `function`.
+struct KernelBuilder {
+  mlir::OpBuilder &builder;
+  mlir::Location loc;
+  kernel::FuncOp function;
+  graph::FusionOp fusion;
+  const graph::FusionStructure &structure;
+  /// The function's buffers: one for each input of the fusion, then one for each result
+  /// that is a tensor (a kv_layer result is the buffer of its operand).
+  llvm::SmallVector<mlir::Value> inputs, outputs;
+  /// By name; made on demand by `extent`.
+  llvm::StringMap<mlir::Value> symbols;
+  /// CPU: scratch memory (memref<?xi8>) and the range of tasks.
+  mlir::Value scratch, begin, end;
+  /// CPU: bytes of scratch handed out so far.
+  int64_t scratchBytes = 0;
+
+  /// The value of an extent as an index: a constant or arithmetic over symbols, which
+  /// become arguments of the kernel.
+  mlir::Value extent(const graph::DimExpr &dim);
+  /// `count` elements of private memory, aligned to 64 bytes: memref<countxT>.
+  mlir::Value allocScratch(int64_t count, mlir::Type elementType);
+  /// The flat buffer of a block argument of the fusion's body.
+  mlir::Value bufferOf(mlir::BlockArgument argument);
+};
+
+/// How one kernel is launched and what it asks of its operands. Expressions are
+/// over affine symbols in the order of the enclosing function's `graph.symbols`; build
+/// them with `toAffine`.
+struct LaunchShape {
+  /// CPU: the number of tasks, as one entry. CUDA: three.
+  llvm::SmallVector<mlir::AffineExpr> grid;
+  /// CPU: claim tasks dynamically, this many at a time (0: one static range a worker).
+  int64_t grain = 0;
+  /// CUDA.
+  llvm::SmallVector<int32_t> block;
+  int64_t sharedBytes = 0;
+  /// Inputs of the fusion (by position) that must be packed as panels; `pair` 0: row-major.
+  struct Panels {
+    unsigned input;
+    int64_t block, pair;
+  };
+  llvm::SmallVector<Panels> panels;
+};
+
+} // namespace mlsys

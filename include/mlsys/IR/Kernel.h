@@ -1,0 +1,16 @@
+//===- Kernel.h - The kernel dialect ----------------------------*- C++ -*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "mlsys/IR/Graph.h"
+
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/IR/SymbolTable.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
+
+#include "mlsys/IR/KernelDialect.h.inc"
+#define GET_OP_CLASSES
+#include "mlsys/IR/KernelOps.h.inc"

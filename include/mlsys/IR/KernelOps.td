@@ -1,0 +1,160 @@
+//===- KernelOps.td - The kernel dialect -------------------*- tablegen -*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+//
+// How a model is computed: kernels, their launches and their buffers.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MLSYS_IR_KERNELOPS_TD
+#define MLSYS_IR_KERNELOPS_TD
+
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/BuiltinAttributes.td"
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/OpBase.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/CallInterfaces.td"
+include "mlir/Interfaces/FunctionInterfaces.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+include "mlsys/IR/GraphTypes.td"
+
+def Kernel_Dialect : Dialect {
+  let name = "kernel";
+  let cppNamespace = "::mlsys::kernel";
+  let summary = "Kernels, launches and static buffers";
+  let description = [{
+    Every buffer is flat: `memref<?xT>`, the elements in row-major order of the
+    extents that `dims` names. Extents of a launch (its grid, symbol arguments,
+    byte and flop counts) are affine maps over the symbols of the enclosing
+    function, in the order of its `graph.symbols`.
+  }];
+  let dependentDialects = ["::mlir::memref::MemRefDialect", "::mlsys::graph::GraphDialect"];
+}
+
+class Kernel_Op<string mnemonic, list<Trait> traits = []>
+    : Op<Kernel_Dialect, mnemonic, traits>;
+
+def Kernel_FuncOp : Kernel_Op<"func", [AffineScope, AutomaticAllocationScope,
+    FunctionOpInterface, IsolatedFromAbove]> {
+  let summary = "A kernel";
+  let description = [{
+    Arguments are the buffers (`memref<?xT>`), then the symbols (`index`). A CPU
+    kernel has three more: the scratch memory of its worker (`memref<?xi8>`,
+    `scratch_bytes` long, aligned to 64) and the range of tasks that it
+    does (`index`, `index`). `target` is "cpu" or "cuda", `kind` is that of the fusion.
+
+    ```mlir
+    kernel.func @loop_0(%x: memref<?xf32>, %y: memref<?xf32>, %T: index,
+                        %scratch: memref<?xi8>, %begin: index, %end: index)
+        attributes {target = "cpu", kind = "loop", scratch_bytes = 0 : i64} { ... kernel.return }
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<FunctionType>:$function_type,
+                       StrAttr:$target, StrAttr:$kind,
+                       DefaultValuedAttr<I64Attr, "0">:$scratch_bytes,
+                       OptionalAttr<DictArrayAttr>:$arg_attrs,
+                       OptionalAttr<DictArrayAttr>:$res_attrs);
+  let regions = (region AnyRegion:$body);
+  let hasCustomAssemblyFormat = 1;
+  let extraClassDeclaration = [{
+    /// What FunctionOpInterface asks for.
+    mlir::ArrayRef<mlir::Type> getArgumentTypes() { return getFunctionType().getInputs(); }
+    mlir::ArrayRef<mlir::Type> getResultTypes() { return getFunctionType().getResults(); }
+    mlir::Region *getCallableRegion() { return &getBody(); }
+
+    /// The number of leading buffer arguments and of the symbol arguments after them.
+    unsigned getNumBuffers();
+    unsigned getNumSymbols();
+    bool isCpu() { return getTarget() == "cpu"; }
+  }];
+  let hasVerifier = 1;
+}
+
+def Kernel_ReturnOp : Kernel_Op<"return", [Pure, Terminator, HasParent<"FuncOp">]> {
+  let summary = "The end of a kernel";
+  let description = "Ends a `kernel.func`, which has no results.";
+  let assemblyFormat = "attr-dict";
+}
+
+def Kernel_FlatBuffer : MemRefRankOf<[AnyType], [1]>;
+
+def Kernel_AllocOp : Kernel_Op<"alloc", [MemoryEffects<[MemAlloc]>]> {
+  let summary = "A temporary buffer";
+  let description = [{
+    `-mlsys-plan-memory` gives it the slot of the arena that it shares with
+    buffers whose lives do not overlap.
+
+    ```mlir
+    %b = kernel.alloc memref<?xf32> dims #graph.dims<[T, 64]> slot 2
+    ```
+  }];
+  let arguments = (ins Graph_DimsAttr:$dims, OptionalAttr<I64Attr>:$slot);
+  let results = (outs Kernel_FlatBuffer:$result);
+  let assemblyFormat = "type($result) `dims` $dims (`slot` $slot^)? attr-dict";
+}
+
+def Kernel_ConstantOp : Kernel_Op<"constant", [Pure]> {
+  let summary = "A buffer of constant elements, in the layout that kernels read";
+  let description = [{
+    Either `source` (a weight file) or `value` (elements in row-major order). `block` and `pair` not 0
+    mean the layout Panels of Program.fbs: [N, K] stored as [N/block][K/pair][block][pair].
+    Equal constants become one in the program.
+
+    ```mlir
+    %w = kernel.constant "model.norm.weight" from #graph.weight_source<...>
+      shape [64] : memref<?xf32>
+    ```
+  }];
+  let arguments = (ins StrAttr:$name, OptionalAttr<Graph_WeightSourceAttr>:$source,
+                       OptionalAttr<ElementsAttr>:$value, DenseI64ArrayAttr:$shape,
+                       DefaultValuedAttr<I64Attr, "0">:$block,
+                       DefaultValuedAttr<I64Attr, "0">:$pair);
+  let results = (outs Kernel_FlatBuffer:$result);
+  let assemblyFormat = [{
+    $name (`from` $source^)? (`value` $value^)? `shape` $shape (`panels` $block^ `x` $pair)? attr-dict `:` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+def Kernel_ViewOp : Kernel_Op<"view", [Pure]> {
+  let summary = "A buffer from a byte offset on";
+  let description = [{
+    ```mlir
+    %l = kernel.view %cache[98304] : memref<?xi8> to memref<?xbf16>
+    ```
+  }];
+  let arguments = (ins Kernel_FlatBuffer:$source, I64Attr:$offset);
+  let results = (outs Kernel_FlatBuffer:$result);
+  let assemblyFormat = "$source `[` $offset `]` attr-dict `:` type($source) `to` type($result)";
+}
+
+def Kernel_LaunchOp : Kernel_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "Runs a kernel";
+  let description = [{
+    `writes` says which of the buffers the kernel writes (by position); the others it only reads.
+    `grid` has one result (CPU: the number of tasks) or three (CUDA: blocks in x, y, z); `symbols`
+    gives the kernel's symbol arguments. `bytes` and `flops` are estimates for `mlsys inspect`.
+
+    ```mlir
+    kernel.launch @loop_0(%x, %y) writes [1] grid affine_map<()[s0] -> (s0)>
+      symbols affine_map<()[s0] -> (s0)> {label = "add"} : memref<?xf32>, memref<?xf32>
+    ```
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$kernel, Variadic<Kernel_FlatBuffer>:$buffers,
+                       DenseI64ArrayAttr:$writes, AffineMapAttr:$grid, AffineMapAttr:$symbols,
+                       OptionalAttr<DenseI32ArrayAttr>:$block,
+                       DefaultValuedAttr<I64Attr, "0">:$shared_bytes,
+                       UnitAttr:$dynamic, DefaultValuedAttr<I64Attr, "1">:$grain,
+                       OptionalAttr<AffineMapAttr>:$bytes, OptionalAttr<AffineMapAttr>:$flops,
+                       OptionalAttr<StrAttr>:$label);
+  let assemblyFormat = [{
+    $kernel `(` $buffers `)` `writes` $writes `grid` $grid `symbols` $symbols
+    (`block` $block^)? attr-dict `:` type($buffers)
+  }];
+  let hasVerifier = 1;
+}
+
+#endif // MLSYS_IR_KERNELOPS_TD

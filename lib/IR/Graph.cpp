@@ -1,0 +1,182 @@
+//===- Graph.cpp - The graph dialect --------------------------------------===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlsys/IR/Graph.h"
+
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace mlsys::graph;
+
+#include "mlsys/IR/GraphDialect.cpp.inc"
+#include "mlsys/IR/GraphEnums.cpp.inc"
+#define GET_ATTRDEF_CLASSES
+#include "mlsys/IR/GraphAttributes.cpp.inc"
+#define GET_TYPEDEF_CLASSES
+#include "mlsys/IR/GraphTypes.cpp.inc"
+#define GET_OP_CLASSES
+#include "mlsys/IR/GraphOps.cpp.inc"
+
+void GraphDialect::initialize() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "mlsys/IR/GraphAttributes.cpp.inc"
+      >();
+  addTypes<
+#define GET_TYPEDEF_LIST
+#include "mlsys/IR/GraphTypes.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "mlsys/IR/GraphOps.cpp.inc"
+      >();
+}
+
+Operation *GraphDialect::materializeConstant(OpBuilder &builder, Attribute value, Type type,
+                                             Location loc) {
+  auto elements = dyn_cast<ElementsAttr>(value);
+  if (!elements || elements.getType() != type)
+    return nullptr;
+  return ConstantOp::create(builder, loc, elements);
+}
+
+//===----------------------------------------------------------------------===//
+// #graph.dims
+//===----------------------------------------------------------------------===//
+
+Attribute DimsAttr::parse(AsmParser &parser, Type) {
+  SmallVector<StringAttr> dims;
+  MLIRContext *context = parser.getContext();
+  auto parseDim = [&]() -> ParseResult {
+    std::string text;
+    StringRef name;
+    int64_t value;
+    SMLoc loc = parser.getCurrentLocation();
+    OptionalParseResult integer = parser.parseOptionalInteger(value);
+    if (integer.has_value()) {
+      if (failed(*integer))
+        return failure();
+      text = std::to_string(value);
+    } else if (succeeded(parser.parseOptionalKeyword(&name))) {
+      text = name.str();
+    } else if (failed(parser.parseOptionalString(&text))) {
+      return parser.emitError(loc, "expected an integer, a symbol or a string");
+    }
+    std::optional<DimExpr> dim = DimExpr::parse(text);
+    if (!dim)
+      return parser.emitError(loc, "'") << text << "' is not a sum of products of symbols";
+    dims.push_back(StringAttr::get(context, dim->str()));
+    return success();
+  };
+  if (parser.parseLess() ||
+      parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, parseDim) ||
+      parser.parseGreater())
+    return {};
+  return DimsAttr::get(context, dims);
+}
+
+void DimsAttr::print(AsmPrinter &printer) const {
+  printer << "<[";
+  llvm::interleaveComma(getDims(), printer, [&](StringAttr dim) {
+    DimExpr expr = *DimExpr::parse(dim.getValue());
+    if (expr.asConstant() || expr.asSymbol())
+      printer << dim.getValue();
+    else
+      printer << '"' << dim.getValue() << '"';
+  });
+  printer << "]>";
+}
+
+LogicalResult DimsAttr::verifyEncoding(ArrayRef<int64_t> shape, Type elementType,
+                                       function_ref<InFlightDiagnostic()> emitError) const {
+  if (getDims().size() != shape.size())
+    return emitError() << "#graph.dims has " << getDims().size() << " entries but the tensor has "
+                       << shape.size() << " dimensions";
+  for (auto [index, dim, extent] : llvm::enumerate(getDims(), shape)) {
+    std::optional<int64_t> value = DimExpr::parse(dim.getValue())->asConstant();
+    if (ShapedType::isDynamic(extent) ? value.has_value() : value != extent)
+      return emitError() << "#graph.dims entry " << index << " is " << dim.getValue()
+                         << " but the tensor's extent is "
+                         << (ShapedType::isDynamic(extent) ? "?" : std::to_string(extent));
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Extents and symbols
+//===----------------------------------------------------------------------===//
+
+SmallVector<DimExpr> mlsys::graph::getDims(RankedTensorType type) {
+  SmallVector<DimExpr> dims;
+  for (int64_t index = 0; index < type.getRank(); ++index)
+    dims.push_back(getDim(type, index));
+  return dims;
+}
+
+DimExpr mlsys::graph::getDim(RankedTensorType type, int64_t index) {
+  if (!type.isDynamicDim(index))
+    return DimExpr::constant(type.getDimSize(index));
+  if (auto dims = dyn_cast_or_null<DimsAttr>(type.getEncoding()))
+    return *DimExpr::parse(dims.getDims()[index].getValue());
+  return DimExpr::symbol("_");
+}
+
+RankedTensorType mlsys::graph::getTensorType(ArrayRef<DimExpr> dims, Type elementType) {
+  SmallVector<int64_t> shape;
+  SmallVector<StringAttr> names;
+  bool dynamic = false;
+  for (const DimExpr &dim : dims) {
+    std::optional<int64_t> value = dim.asConstant();
+    shape.push_back(value ? *value : ShapedType::kDynamic);
+    names.push_back(StringAttr::get(elementType.getContext(), dim.str()));
+    dynamic |= !value;
+  }
+  return RankedTensorType::get(shape, elementType,
+                               dynamic ? DimsAttr::get(elementType.getContext(), names)
+                                       : DimsAttr());
+}
+
+RankedTensorType mlsys::graph::withElementType(RankedTensorType type, Type elementType) {
+  return RankedTensorType::get(type.getShape(), elementType, type.getEncoding());
+}
+
+DimExpr mlsys::graph::getNumElements(RankedTensorType type) {
+  DimExpr count = DimExpr::constant(1);
+  for (const DimExpr &dim : getDims(type))
+    count = count * dim;
+  return count;
+}
+
+SmallVector<SymbolAttr> mlsys::graph::getSymbols(func::FuncOp function) {
+  SmallVector<SymbolAttr> symbols;
+  if (auto list = function->getAttrOfType<ArrayAttr>(symbolsAttrName))
+    for (Attribute entry : list)
+      if (auto symbol = dyn_cast<SymbolAttr>(entry))
+        symbols.push_back(symbol);
+  return symbols;
+}
+
+SymbolAttr mlsys::graph::getSymbol(func::FuncOp function, StringRef name) {
+  for (SymbolAttr symbol : getSymbols(function))
+    if (symbol.getName() == name)
+      return symbol;
+  return {};
+}
+
+int64_t mlsys::graph::getSymbolHint(func::FuncOp function, StringRef name) {
+  SymbolAttr symbol = getSymbol(function, name);
+  return symbol ? symbol.getHint() : 128;
+}
+
+bool mlsys::graph::isElementwise(Operation *op) {
+  return op->getDialect() && op->getName().getDialectNamespace() == "graph" &&
+         op->hasTrait<OpTrait::Elementwise>();
+}
+
+int64_t mlsys::graph::getElementBits(Type elementType) {
+  return std::max<int64_t>(8, elementType.getIntOrFloatBitWidth());
+}

@@ -1,0 +1,342 @@
+//===- GraphVerifiers.cpp - Rules of the graph dialect's operations -------===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlsys/IR/Graph.h"
+
+#include "llvm/ADT/SmallBitVector.h"
+
+using namespace mlir;
+using namespace mlsys;
+using namespace mlsys::graph;
+
+/// The type of a value that ODS has already checked to be a ranked tensor.
+static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
+
+static std::string dimsText(ArrayRef<DimExpr> dims) {
+  std::string text = "[";
+  for (const DimExpr &dim : dims) {
+    if (text.size() > 1)
+      text += ", ";
+    text += dim.str();
+  }
+  return text + "]";
+}
+
+/// Checks that the result has these extents.
+static LogicalResult verifyResultDims(Operation *op, ArrayRef<DimExpr> expected) {
+  SmallVector<DimExpr> actual = getDims(typeOf(op->getResult(0)));
+  if (llvm::equal(actual, expected))
+    return success();
+  return op->emitOpError("result has extents ")
+         << dimsText(actual) << " but the operands give " << dimsText(expected);
+}
+
+/// Checks that `list` is sorted, without repetition, and within the rank.
+static LogicalResult verifyDimList(Operation *op, StringRef name, ArrayRef<int64_t> list,
+                                   int64_t rank, bool sorted = true) {
+  llvm::SmallBitVector seen(rank);
+  for (auto [index, dim] : llvm::enumerate(list)) {
+    if (dim < 0 || dim >= rank)
+      return op->emitOpError() << name << " has dimension " << dim << " outside rank " << rank;
+    if (seen[dim])
+      return op->emitOpError() << name << " has dimension " << dim << " twice";
+    if (sorted && index && list[index - 1] > dim)
+      return op->emitOpError() << name << " is not sorted";
+    seen.set(dim);
+  }
+  return success();
+}
+
+LogicalResult WeightOp::verify() {
+  ArrayRef<int64_t> stored = getSource().getShape();
+  RankedTensorType type = typeOf(getResult());
+  if (!type.hasStaticShape())
+    return emitOpError("result has a dynamic extent");
+  if (stored != type.getShape())
+    return emitOpError("the file holds a shape of ")
+           << stored.size() << " dimensions that is not the result's";
+  int64_t rows = getSource().getUnpermuteRows();
+  if (rows < 0 || (rows > 0 && (rows % 2 || type.getRank() < 1 || type.getDimSize(0) % rows)))
+    return emitOpError("unpermute_rows ") << rows << " does not divide the rows";
+  return success();
+}
+
+LogicalResult ReduceOp::verify() {
+  SmallVector<DimExpr> dims = graph::getDims(typeOf(getInput())), kept;
+  if (failed(verifyDimList(*this, "dims", getDims(), dims.size())))
+    return failure();
+  for (auto [index, dim] : llvm::enumerate(dims))
+    if (!llvm::is_contained(getDims(), static_cast<int64_t>(index)))
+      kept.push_back(dim);
+  return verifyResultDims(*this, kept);
+}
+
+LogicalResult BroadcastOp::verify() {
+  SmallVector<DimExpr> from = graph::getDims(typeOf(getInput()));
+  SmallVector<DimExpr> to = graph::getDims(typeOf(getResult()));
+  if (getDims().size() != from.size())
+    return emitOpError("dims has ") << getDims().size() << " entries for an input of rank "
+                                    << from.size();
+  if (failed(verifyDimList(*this, "dims", getDims(), to.size())))
+    return failure();
+  for (auto [index, dim] : llvm::enumerate(getDims()))
+    if (from[index] != to[dim] && from[index] != DimExpr::constant(1))
+      return emitOpError("input extent ") << from[index].str() << " of dimension " << index
+                                          << " does not broadcast to " << to[dim].str();
+  return success();
+}
+
+LogicalResult ReshapeOp::verify() {
+  DimExpr from = getNumElements(typeOf(getInput())), to = getNumElements(typeOf(getResult()));
+  if (from != to)
+    return emitOpError("input has ") << from.str() << " elements but the result has " << to.str();
+  return success();
+}
+
+LogicalResult TransposeOp::verify() {
+  SmallVector<DimExpr> from = graph::getDims(typeOf(getInput())), expected;
+  if (getPermutation().size() != from.size())
+    return emitOpError("permutation has ") << getPermutation().size()
+                                           << " entries for an input of rank " << from.size();
+  if (failed(verifyDimList(*this, "permutation", getPermutation(), from.size(), /*sorted=*/false)))
+    return failure();
+  for (int64_t dim : getPermutation())
+    expected.push_back(from[dim]);
+  return verifyResultDims(*this, expected);
+}
+
+LogicalResult SliceOp::verify() {
+  RankedTensorType from = typeOf(getInput()), to = typeOf(getResult());
+  if (from.getRank() != to.getRank() ||
+      static_cast<int64_t>(getOffsets().size()) != from.getRank())
+    return emitOpError("offsets and result must have the input's rank ") << from.getRank();
+  for (int64_t dim = 0; dim < from.getRank(); ++dim) {
+    int64_t offset = getOffsets()[dim];
+    if (to.isDynamicDim(dim) || from.isDynamicDim(dim)) {
+      if (offset != 0 || graph::getDim(from, dim) != graph::getDim(to, dim))
+        return emitOpError("dimension ") << dim << " is dynamic and can only be taken whole";
+      continue;
+    }
+    if (offset < 0 || offset > from.getDimSize(dim) - to.getDimSize(dim))
+      return emitOpError("takes ") << to.getDimSize(dim) << " from " << offset << " of dimension "
+                                   << dim << ", which has extent " << from.getDimSize(dim);
+  }
+  return success();
+}
+
+LogicalResult ConcatOp::verify() {
+  if (getInputs().empty())
+    return emitOpError("needs an input");
+  SmallVector<DimExpr> expected = getDims(typeOf(getInputs().front()));
+  int64_t dim = getDim();
+  if (dim < 0 || dim >= static_cast<int64_t>(expected.size()))
+    return emitOpError("dimension ") << dim << " is outside rank " << expected.size();
+  for (Value input : getInputs().drop_front()) {
+    SmallVector<DimExpr> dims = getDims(typeOf(input));
+    if (dims.size() != expected.size())
+      return emitOpError("inputs have different ranks");
+    for (size_t index = 0; index < dims.size(); ++index) {
+      if (static_cast<int64_t>(index) == dim)
+        expected[index] = expected[index] + dims[index];
+      else if (dims[index] != expected[index])
+        return emitOpError("inputs have extents ")
+               << expected[index].str() << " and " << dims[index].str() << " in dimension "
+               << index;
+    }
+  }
+  return verifyResultDims(*this, expected);
+}
+
+LogicalResult GatherOp::verify() {
+  SmallVector<DimExpr> table = getDims(typeOf(getTable()));
+  if (table.empty())
+    return emitOpError("table must have a dimension to index");
+  SmallVector<DimExpr> expected = getDims(typeOf(getIndices()));
+  expected.append(table.begin() + 1, table.end());
+  return verifyResultDims(*this, expected);
+}
+
+LogicalResult IotaOp::verify() {
+  int64_t rank = typeOf(getResult()).getRank();
+  if (static_cast<int64_t>(getDim()) < 0 || static_cast<int64_t>(getDim()) >= rank)
+    return emitOpError("dimension ") << getDim() << " is outside rank " << rank;
+  return success();
+}
+
+LogicalResult DotOp::verify() {
+  SmallVector<DimExpr> lhs = getDims(typeOf(getLhs())), rhs = getDims(typeOf(getRhs()));
+  auto check = [&](StringRef what, ArrayRef<int64_t> left, ArrayRef<int64_t> right) -> LogicalResult {
+    if (left.size() != right.size())
+      return emitOpError() << what << " has " << left.size() << " and " << right.size()
+                           << " dimensions";
+    if (failed(verifyDimList(*this, what, left, lhs.size(), false)) ||
+        failed(verifyDimList(*this, what, right, rhs.size(), false)))
+      return failure();
+    for (auto [l, r] : llvm::zip_equal(left, right))
+      if (lhs[l] != rhs[r])
+        return emitOpError() << what << " pairs extents " << lhs[l].str() << " and "
+                             << rhs[r].str();
+    return success();
+  };
+  if (failed(check("batch", getLhsBatch(), getRhsBatch())) ||
+      failed(check("contract", getLhsContract(), getRhsContract())))
+    return failure();
+  SmallVector<DimExpr> expected;
+  for (int64_t dim : getLhsBatch())
+    expected.push_back(lhs[dim]);
+  auto addFree = [&](ArrayRef<DimExpr> dims, ArrayRef<int64_t> batch, ArrayRef<int64_t> contract) {
+    for (auto [index, dim] : llvm::enumerate(dims))
+      if (!llvm::is_contained(batch, static_cast<int64_t>(index)) &&
+          !llvm::is_contained(contract, static_cast<int64_t>(index)))
+        expected.push_back(dim);
+  };
+  addFree(lhs, getLhsBatch(), getLhsContract());
+  addFree(rhs, getRhsBatch(), getRhsContract());
+  Type element = typeOf(getResult()).getElementType();
+  if (typeOf(getLhs()).getElementType() != typeOf(getRhs()).getElementType())
+    return emitOpError("operands have different element types");
+  if (element != typeOf(getLhs()).getElementType() && !element.isF32())
+    return emitOpError("result element type must be the operands' or f32");
+  return verifyResultDims(*this, expected);
+}
+
+LogicalResult AttentionOp::verify() {
+  SmallVector<DimExpr> query = getDims(typeOf(getQuery())), key = getDims(typeOf(getKey()));
+  if (query.size() != 4 || key.size() != 4)
+    return emitOpError("expects [batch, sequence, heads, dim] operands");
+  if (query[0] != key[0] || query[3] != key[3])
+    return emitOpError("query ") << dimsText(query) << " and key " << dimsText(key)
+                                 << " differ in batch or head size";
+  std::optional<int64_t> heads = query[2].asConstant(), keyHeads = key[2].asConstant();
+  if (!heads || !keyHeads || *keyHeads == 0 || *heads % *keyHeads)
+    return emitOpError("query heads must be a multiple of key heads");
+  if (getCausal() && query[1] != key[1])
+    return emitOpError("causal attention needs as many queries as keys");
+  return success();
+}
+
+LogicalResult CacheLayerOp::verify() {
+  KvCacheType cache = cast<KvCacheType>(getCache().getType());
+  KvLayerType layer = cast<KvLayerType>(getResult().getType());
+  if (static_cast<int64_t>(getLayer()) < 0 || static_cast<int64_t>(getLayer()) >= cache.getLayers())
+    return emitOpError("layer ") << getLayer() << " is outside a cache of " << cache.getLayers();
+  if (cache.getLayers() != layer.getLayers() || cache.getHeads() != layer.getHeads() ||
+      cache.getHeadDim() != layer.getHeadDim() || cache.getPageSize() != layer.getPageSize() ||
+      cache.getElementType() != layer.getElementType())
+    return emitOpError("layer type does not match the cache");
+  return success();
+}
+
+LogicalResult CacheWriteOp::verify() {
+  KvLayerType layer = cast<KvLayerType>(getLayer().getType());
+  SmallVector<DimExpr> input = getDims(typeOf(getInput())), slots = getDims(typeOf(getSlots()));
+  if (input.size() != 3 || input[1] != DimExpr::constant(layer.getHeads()) ||
+      input[2] != DimExpr::constant(layer.getHeadDim()))
+    return emitOpError("input ") << dimsText(input) << " must be [tokens, " << layer.getHeads()
+                                 << ", " << layer.getHeadDim() << "]";
+  if (slots.size() != 1 || slots[0] != input[0])
+    return emitOpError("needs one slot a token");
+  return success();
+}
+
+LogicalResult PagedAttentionOp::verify() {
+  KvLayerType layer = cast<KvLayerType>(getLayer().getType());
+  SmallVector<DimExpr> query = getDims(typeOf(getQuery()));
+  SmallVector<DimExpr> start = getDims(typeOf(getQueryStart()));
+  SmallVector<DimExpr> context = getDims(typeOf(getContextLength()));
+  SmallVector<DimExpr> table = getDims(typeOf(getBlockTable()));
+  if (query.size() != 3 || query[2] != DimExpr::constant(layer.getHeadDim()))
+    return emitOpError("query ") << dimsText(query) << " must be [tokens, heads, "
+                                 << layer.getHeadDim() << "]";
+  std::optional<int64_t> heads = query[1].asConstant();
+  if (!heads || *heads % layer.getHeads())
+    return emitOpError("query heads must be a multiple of the cache's ") << layer.getHeads();
+  if (start.size() != 1 || context.size() != 1 || table.size() != 2 || table[0] != context[0] ||
+      start[0] != context[0] + DimExpr::constant(1))
+    return emitOpError("expects queryStart [R + 1], contextLength [R] and blockTable [R, P]");
+  return success();
+}
+
+LogicalResult LastTokenOp::verify() {
+  SmallVector<DimExpr> input = getDims(typeOf(getInput()));
+  SmallVector<DimExpr> start = getDims(typeOf(getQueryStart()));
+  if (input.empty() || start.size() != 1)
+    return emitOpError("expects rows and a queryStart of [R + 1]");
+  input[0] = start[0] - DimExpr::constant(1);
+  return verifyResultDims(*this, input);
+}
+
+LogicalResult EmbeddingOp::verify() {
+  SmallVector<DimExpr> table = getDims(typeOf(getTable()));
+  if (table.size() != 2)
+    return emitOpError("table must be [vocabulary, width]");
+  SmallVector<DimExpr> expected = getDims(typeOf(getIds()));
+  expected.push_back(table[1]);
+  return verifyResultDims(*this, expected);
+}
+
+LogicalResult LinearOp::verify() {
+  SmallVector<DimExpr> input = getDims(typeOf(getInput())), weight = getDims(typeOf(getWeight()));
+  if (input.empty() || weight.size() != 2)
+    return emitOpError("expects an input of [..., in] and a weight of [out, in]");
+  if (input.back() != weight[1])
+    return emitOpError("input width ") << input.back().str() << " is not the weight's "
+                                       << weight[1].str();
+  if (getBias() && getDims(typeOf(getBias())) != SmallVector<DimExpr>{weight[0]})
+    return emitOpError("bias must be [") << weight[0].str() << "]";
+  input.back() = weight[0];
+  return verifyResultDims(*this, input);
+}
+
+LogicalResult RmsNormOp::verify() {
+  SmallVector<DimExpr> input = getDims(typeOf(getInput())), scale = getDims(typeOf(getScale()));
+  if (input.empty() || scale.size() != 1 || scale[0] != input.back()) {
+    InFlightDiagnostic diag = emitOpError("scale has extents ")
+                              << dimsText(scale) << " but the input has " << dimsText(input);
+    if (Operation *definition = getScale().getDefiningOp())
+      diag.attachNote(definition->getLoc()) << "scale defined here";
+    return diag;
+  }
+  return success();
+}
+
+LogicalResult RopeOp::verify() {
+  SmallVector<DimExpr> input = getDims(typeOf(getInput()));
+  SmallVector<DimExpr> positions = getDims(typeOf(getPositions()));
+  SmallVector<DimExpr> frequencies = getDims(typeOf(getFrequencies()));
+  if (input.size() < 3)
+    return emitOpError("input must be [..., heads, dim]");
+  std::optional<int64_t> width = input.back().asConstant();
+  if (!width || *width % 2 || frequencies.size() != 1 ||
+      frequencies[0] != DimExpr::constant(*width / 2))
+    return emitOpError("frequencies must be [dim / 2] of an even dim");
+  ArrayRef<DimExpr> leading = ArrayRef(input).drop_back(2);
+  if (positions.empty() || positions.size() > leading.size() ||
+      !llvm::equal(leading.take_back(positions.size()), positions))
+    return emitOpError("positions ") << dimsText(positions) << " do not match the input "
+                                     << dimsText(input);
+  return success();
+}
+
+LogicalResult SoftmaxOp::verify() {
+  int64_t rank = typeOf(getInput()).getRank();
+  if (static_cast<int64_t>(getDim()) < 0 || static_cast<int64_t>(getDim()) >= rank)
+    return emitOpError("dimension ") << getDim() << " is outside rank " << rank;
+  return success();
+}
+
+LogicalResult FusionOp::verifyRegions() {
+  Block &block = getBody().front();
+  if (TypeRange(block.getArgumentTypes()) != getInputs().getTypes())
+    return emitOpError("block arguments do not have the types of the inputs");
+  auto yield = cast<YieldOp>(block.getTerminator());
+  if (yield.getValues().getTypes() != getResultTypes())
+    return emitOpError("yields other types than its results have");
+  static constexpr StringLiteral kinds[] = {"loop", "row", "dot", "attention"};
+  if (!llvm::is_contained(kinds, getKind()))
+    return emitOpError("kind '") << getKind() << "' is not loop, row, dot or attention";
+  return success();
+}

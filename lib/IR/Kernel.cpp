@@ -1,0 +1,112 @@
+//===- Kernel.cpp - The kernel dialect ------------------------------------===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlsys/IR/Kernel.h"
+
+#include "mlir/IR/DialectImplementation.h"
+#include "mlir/Interfaces/FunctionImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace mlsys::kernel;
+
+#include "mlsys/IR/KernelDialect.cpp.inc"
+#define GET_OP_CLASSES
+#include "mlsys/IR/KernelOps.cpp.inc"
+
+void KernelDialect::initialize() {
+  addOperations<
+#define GET_OP_LIST
+#include "mlsys/IR/KernelOps.cpp.inc"
+      >();
+}
+
+ParseResult FuncOp::parse(OpAsmParser &parser, OperationState &result) {
+  auto buildFunctionType = [](Builder &builder, ArrayRef<Type> arguments, ArrayRef<Type> results,
+                              function_interface_impl::VariadicFlag,
+                              std::string &) { return builder.getFunctionType(arguments, results); };
+  return function_interface_impl::parseFunctionOp(
+      parser, result, /*allowVariadic=*/false, getFunctionTypeAttrName(result.name),
+      buildFunctionType, getArgAttrsAttrName(result.name), getResAttrsAttrName(result.name));
+}
+
+void FuncOp::print(OpAsmPrinter &printer) {
+  function_interface_impl::printFunctionOp(printer, *this, /*isVariadic=*/false,
+                                           getFunctionTypeAttrName(), getArgAttrsAttrName(),
+                                           getResAttrsAttrName());
+}
+
+/// The arguments that only CPU kernels have: scratch, begin, end.
+static constexpr unsigned numCpuArguments = 3;
+
+unsigned FuncOp::getNumBuffers() {
+  unsigned end = getArgumentTypes().size() - (isCpu() ? numCpuArguments : 0);
+  unsigned count = 0;
+  while (count < end && isa<MemRefType>(getArgumentTypes()[count]))
+    ++count;
+  return count;
+}
+
+unsigned FuncOp::getNumSymbols() {
+  return getArgumentTypes().size() - (isCpu() ? numCpuArguments : 0) - getNumBuffers();
+}
+
+LogicalResult FuncOp::verify() {
+  if (getTarget() != "cpu" && getTarget() != "cuda")
+    return emitOpError("target '") << getTarget() << "' is not cpu or cuda";
+  if (!getResultTypes().empty())
+    return emitOpError("has results; kernels write to their buffers");
+  ArrayRef<Type> types = getArgumentTypes();
+  if (isCpu()) {
+    if (types.size() < numCpuArguments || !isa<MemRefType>(types[types.size() - 3]) ||
+        !types[types.size() - 2].isIndex() || !types.back().isIndex())
+      return emitOpError("a CPU kernel ends with scratch memory and a range of tasks");
+    types = types.drop_back(numCpuArguments);
+  }
+  for (Type type : types.take_front(getNumBuffers()))
+    if (cast<MemRefType>(type).getRank() != 1)
+      return emitOpError("buffer ") << type << " is not flat";
+  for (Type type : types.drop_front(getNumBuffers()))
+    if (!type.isIndex())
+      return emitOpError("argument ") << type << " is neither a buffer nor a symbol";
+  return success();
+}
+
+LogicalResult ConstantOp::verify() {
+  if (getSource().has_value() == getValue().has_value())
+    return emitOpError("needs either a source or a value");
+  if ((getBlock() != 0) != (getPair() != 0))
+    return emitOpError("panels need both a block and a pair");
+  if (getBlock() != 0 && getShape().size() != 2)
+    return emitOpError("only a matrix has panels");
+  return success();
+}
+
+LogicalResult LaunchOp::verify() {
+  unsigned numGrid = getGrid().getNumResults();
+  if (numGrid != 1 && numGrid != 3)
+    return emitOpError("grid has ") << numGrid << " results instead of 1 or 3";
+  for (int64_t index : getWrites())
+    if (index < 0 || index >= static_cast<int64_t>(getBuffers().size()))
+      return emitOpError("writes buffer ") << index << " of " << getBuffers().size();
+  return success();
+}
+
+LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
+  auto kernel = symbolTable.lookupNearestSymbolFrom<FuncOp>(*this, getKernelAttr());
+  if (!kernel)
+    return emitOpError("'") << getKernel() << "' is not a kernel.func";
+  if (kernel.getNumBuffers() != getBuffers().size() ||
+      kernel.getNumSymbols() != getSymbols().getNumResults())
+    return emitOpError("gives ") << getBuffers().size() << " buffers and "
+                                 << getSymbols().getNumResults() << " symbols to a kernel of "
+                                 << kernel.getNumBuffers() << " and " << kernel.getNumSymbols();
+  for (auto [index, buffer] : llvm::enumerate(getBuffers()))
+    if (buffer.getType() != kernel.getArgumentTypes()[index])
+      return emitOpError("buffer ") << index << " is " << buffer.getType() << " but the kernel takes "
+                                    << kernel.getArgumentTypes()[index];
+  return success();
+}

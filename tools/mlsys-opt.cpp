@@ -1,0 +1,24 @@
+//===- mlsys-opt.cpp - The pass driver ------------------------------------===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlsys/CodeGen/Passes.h"
+#include "mlsys/IR/Kernel.h"
+#include "mlsys/Transforms/Passes.h"
+
+#include "mlir/InitAllDialects.h"
+#include "mlir/InitAllPasses.h"
+#include "mlir/Tools/mlir-opt/MlirOptMain.h"
+
+int main(int argc, char **argv) {
+  mlir::DialectRegistry registry;
+  mlir::registerAllDialects(registry);
+  registry.insert<mlsys::graph::GraphDialect, mlsys::kernel::KernelDialect>();
+  mlir::registerAllPasses();
+  mlsys::registerMlsysTransformsPasses();
+  mlsys::registerMlsysCodeGenPasses();
+  return mlir::asMainReturnCode(
+      mlir::MlirOptMain(argc, argv, "mlsys pass driver\n", registry));
+}
