@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
+#include <filesystem>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,7 +28,13 @@ AtomicFile::AtomicFile(std::string target) : path(std::move(target)) {
     fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
   } else {
     temporary = fmt::format("{}.tmp.{}.{}", path, ::getpid(), counter++);
-    fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    // A file without a name vanishes even when the process is killed; not
+    // every file system has them.
+    std::string folder = std::filesystem::path(path).parent_path().string();
+    fd = ::open(folder.empty() ? "." : folder.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0644);
+    unnamed = fd >= 0;
+    if (!unnamed)
+      fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   }
   if (fd < 0) {
     int error = errno;
@@ -39,7 +46,7 @@ AtomicFile::AtomicFile(std::string target) : path(std::move(target)) {
 AtomicFile::~AtomicFile() {
   if (fd >= 0)
     ::close(fd);
-  if (!temporary.empty())
+  if (!temporary.empty() && !unnamed)
     ::unlink(temporary.c_str());
 }
 
@@ -67,6 +74,12 @@ void AtomicFile::write(std::string_view text) {
 void AtomicFile::commit() {
   if (!temporary.empty() && ::fsync(fd) != 0)
     fail("write");
+  if (unnamed) {
+    std::string self = fmt::format("/proc/self/fd/{}", fd);
+    if (::linkat(AT_FDCWD, self.c_str(), AT_FDCWD, temporary.c_str(), AT_SYMLINK_FOLLOW) != 0)
+      fail("create");
+    unnamed = false;
+  }
   int closed = ::close(fd);
   fd = -1;
   if (closed != 0)

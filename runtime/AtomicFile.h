@@ -35,6 +35,8 @@ private:
   std::string path;
   std::string temporary;
   int fd = -1;
+  /// The temporary file has no name yet.
+  bool unnamed = false;
   uint64_t written = 0;
 };
 

@@ -9,6 +9,8 @@
 #include "runtime/Expr.h"
 #include "runtime/Program.h"
 
+#include <algorithm>
+
 using namespace mlsys;
 using namespace mlsys::rt;
 using program::BufferKind;
@@ -80,15 +82,23 @@ std::vector<int64_t> rt::slotSizes(const program::Function &function,
 }
 
 Executor::Executor(const program::TargetProgram &target, Device &device,
-                   std::vector<void *> constants, void *cache)
-    : target(target), device(device), constants(std::move(constants)), cache(cache),
-      temporaries(device), inputMemory(device), outputMemory(device) {
+                   std::vector<void *> constants)
+    : target(target), device(device), constants(std::move(constants)), temporaries(device),
+      inputMemory(device), outputMemory(device) {
   device.load(target);
   bindings.resize(length(target.functions()));
   lastBinding.resize(length(target.functions()));
 }
 
 Executor::~Executor() = default;
+
+void Executor::setCache(void *address) {
+  cache = address;
+  // Launch lists hold addresses.
+  for (auto &known : bindings)
+    known.clear();
+  std::fill(lastBinding.begin(), lastBinding.end(), nullptr);
+}
 
 uint32_t Executor::functionIndex(std::string_view name) const {
   std::string names;
@@ -214,6 +224,8 @@ std::unique_ptr<Executor::Binding> Executor::resolve(const program::Function &fu
       if (ref.offset() > bufferBytes[ref.buffer()])
         throw Error("function '{}', launch {}: offset {} is beyond a buffer of {} bytes",
                     text(function.name()), i, ref.offset(), bufferBytes[ref.buffer()]);
+      if (buffer.kind() == BufferKind::Cache && !cache)
+        throw Error("function '{}' needs a KV cache", text(function.name()));
       binding->arguments.push_back({buffer.kind(), buffer.index(), ref.offset()});
     }
     for (uint32_t s = 0; s < length(launch.symbols()); ++s)

@@ -38,11 +38,14 @@ std::vector<int64_t> slotSizes(const program::Function &function,
 /// a decode step only binds, copies its inputs and launches.
 class Executor {
 public:
-  /// `constants` holds the device address of each constant of `target`, `cache`
-  /// that of the KV pages (or null). Loads the kernels. All must outlive it.
-  Executor(const program::TargetProgram &target, Device &device, std::vector<void *> constants,
-           void *cache);
+  /// `constants` holds the device address of each constant of `target`. Loads
+  /// the kernels. All must outlive it.
+  Executor(const program::TargetProgram &target, Device &device, std::vector<void *> constants);
   ~Executor();
+
+  /// Gives the device address of the KV pages, before the first call of a
+  /// function that uses them.
+  void setCache(void *address);
 
   /// The index of a function by name; throws naming those there are.
   uint32_t functionIndex(std::string_view name) const;
@@ -74,7 +77,7 @@ private:
   const program::TargetProgram &target;
   Device &device;
   std::vector<void *> constants;
-  void *cache;
+  void *cache = nullptr;
   Arena temporaries, inputMemory, outputMemory;
   /// For each function the launch lists by symbol values.
   std::vector<std::map<std::vector<int64_t>, std::unique_ptr<Binding>>> bindings;

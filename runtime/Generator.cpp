@@ -1,0 +1,135 @@
+//===- Generator.cpp - From prompt ids to generated ids ---------*- C++ -*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+#include "runtime/Generator.h"
+
+#include "runtime/Error.h"
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+
+using namespace mlsys;
+using namespace mlsys::rt;
+
+std::string_view rt::stopReasonText(StopReason reason) {
+  switch (reason) {
+  case StopReason::Length:
+    return "token limit";
+  case StopReason::StopId:
+    return "stop token";
+  case StopReason::Context:
+    return "end of context";
+  case StopReason::Cancelled:
+    return "cancelled";
+  }
+  return "";
+}
+
+Sequence::Sequence(LanguageModel &model, KvCache &cache)
+    : model(model), cache(cache), sequence(cache.addSequence()),
+      logits(size_t(model.vocabSize())) {}
+
+Sequence::~Sequence() { cache.removeSequence(sequence); }
+
+std::span<const float> Sequence::push(std::span<const int64_t> ids) {
+  std::vector<int32_t> fresh = cache.grow(sequence, tokens + int64_t(ids.size()));
+  if (!fresh.empty())
+    model.zeroPages(fresh);
+  positions.clear();
+  slots.clear();
+  for (size_t i = 0; i < ids.size(); ++i) {
+    positions.push_back(int32_t(tokens + int64_t(i)));
+    slots.push_back(cache.slot(sequence, tokens + int64_t(i)));
+  }
+  std::span<const int32_t> pages = cache.pages(sequence);
+  // Few different table widths let the executor reuse its launch lists.
+  int64_t widest = (model.contextLength() + model.pageSize() - 1) / model.pageSize();
+  size_t width = std::max(pages.size(), std::min(std::bit_ceil(pages.size()), size_t(widest)));
+  blockTable.assign(width, pages[0]);
+  std::copy(pages.begin(), pages.end(), blockTable.begin());
+  tokens += int64_t(ids.size());
+  int32_t queryStart[] = {0, int32_t(ids.size())};
+  int32_t contextLength[] = {int32_t(tokens)};
+  StepBatch batch;
+  batch.ids = ids;
+  batch.positions = positions;
+  batch.slots = slots;
+  batch.queryStart = queryStart;
+  batch.contextLength = contextLength;
+  batch.blockTable = blockTable;
+  batch.maxPages = int64_t(width);
+  model.step(batch, logits);
+  return logits;
+}
+
+static void checkPrompt(const LanguageModel &model, std::span<const int64_t> prompt) {
+  if (prompt.empty())
+    throw Error("the prompt is empty");
+  for (int64_t id : prompt)
+    if (id < 0 || id >= model.vocabSize())
+      throw Error("token id {} of the prompt is not in the vocabulary of {}", id,
+                  model.vocabSize());
+  if (int64_t(prompt.size()) > model.contextLength())
+    throw Error("the prompt has {} tokens, more than the context of {}; shorten it or use a larger --ctx-size",
+                prompt.size(), model.contextLength());
+}
+
+static double secondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+Generation rt::generate(LanguageModel &model, std::span<const int64_t> prompt,
+                        const GenerationLimits &limits, const SampleFunction &sample,
+                        const std::function<void(int64_t)> &onToken) {
+  checkPrompt(model, prompt);
+  Generation result;
+  result.promptTokens = int64_t(prompt.size());
+  if (limits.maxTokens == 0)
+    return result;
+  auto cancelled = [&] { return limits.cancel && limits.cancel->load(); };
+  KvCache cache(model.pageSize(), model.pageCount());
+  Sequence sequence(model, cache);
+
+  auto start = std::chrono::steady_clock::now();
+  int64_t chunk = limits.chunk > 0 ? limits.chunk : model.preferredChunk();
+  chunk = std::clamp<int64_t>(chunk, 1, model.maxStepTokens());
+  std::span<const float> logits;
+  for (size_t done = 0; done < prompt.size(); done += size_t(chunk)) {
+    if (cancelled()) {
+      result.reason = StopReason::Cancelled;
+      return result;
+    }
+    logits = sequence.push(prompt.subspan(done, std::min(size_t(chunk), prompt.size() - done)));
+  }
+  result.promptSeconds = secondsSince(start);
+
+  start = std::chrono::steady_clock::now();
+  while (true) {
+    int64_t id = sample(logits);
+    if (std::find(limits.stopIds.begin(), limits.stopIds.end(), id) != limits.stopIds.end()) {
+      result.reason = StopReason::StopId;
+      break;
+    }
+    result.ids.push_back(id);
+    onToken(id);
+    if (limits.maxTokens >= 0 && int64_t(result.ids.size()) >= limits.maxTokens) {
+      result.reason = StopReason::Length;
+      break;
+    }
+    if (sequence.size() >= model.contextLength()) {
+      result.reason = StopReason::Context;
+      break;
+    }
+    if (cancelled()) {
+      result.reason = StopReason::Cancelled;
+      break;
+    }
+    logits = sequence.push(std::span(&id, 1));
+    ++result.decodeSteps;
+  }
+  result.decodeSeconds = secondsSince(start);
+  return result;
+}

@@ -1,0 +1,80 @@
+//===- Generator.h - From prompt ids to generated ids -----------*- C++ -*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "runtime/KvCache.h"
+#include "runtime/LanguageModel.h"
+
+#include <atomic>
+#include <functional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace mlsys::rt {
+
+/// Chooses the next id from the logits.
+using SampleFunction = std::function<int64_t(std::span<const float>)>;
+
+/// How long to generate and when to stop.
+struct GenerationLimits {
+  /// The most new tokens; -1: until a stop id or the end of the context.
+  int64_t maxTokens = 128;
+  /// Tokens of the prompt in one step; 0: the model's choice.
+  int64_t chunk = 0;
+  /// Ids that end the text; they are not part of it.
+  std::vector<int64_t> stopIds;
+  /// Checked before each step.
+  const std::atomic<bool> *cancel = nullptr;
+};
+
+enum class StopReason { Length, StopId, Context, Cancelled };
+
+/// "stop token", "token limit", ... for the summary line.
+std::string_view stopReasonText(StopReason reason);
+
+struct Generation {
+  std::vector<int64_t> ids;
+  StopReason reason = StopReason::Length;
+  int64_t promptTokens = 0;
+  /// Steps after the prompt's, and the time both took.
+  int64_t decodeSteps = 0;
+  double promptSeconds = 0, decodeSeconds = 0;
+};
+
+/// One request in the KV cache: feeds tokens to a model and keeps the
+/// bookkeeping of pages, positions and slots.
+class Sequence {
+public:
+  Sequence(LanguageModel &model, KvCache &cache);
+  ~Sequence();
+  Sequence(const Sequence &) = delete;
+  Sequence &operator=(const Sequence &) = delete;
+
+  /// Runs `ids` after what came before, at most maxStepTokens() of them, and
+  /// returns the logits after the last one, valid until the next call.
+  std::span<const float> push(std::span<const int64_t> ids);
+  /// Tokens so far.
+  int64_t size() const { return tokens; }
+
+private:
+  LanguageModel &model;
+  KvCache &cache;
+  int64_t sequence;
+  int64_t tokens = 0;
+  std::vector<int32_t> positions, blockTable;
+  std::vector<int64_t> slots;
+  std::vector<float> logits;
+};
+
+/// Generates from a prompt. `onToken` gets each id as soon as it is known. Throws
+/// when the prompt is empty, has ids beyond the vocabulary, or leaves no room
+/// in the context.
+Generation generate(LanguageModel &model, std::span<const int64_t> prompt,
+                    const GenerationLimits &limits, const SampleFunction &sample,
+                    const std::function<void(int64_t)> &onToken);
+
+} // namespace mlsys::rt

@@ -1,0 +1,63 @@
+//===- LanguageModel.h - One step of a causal language model ----*- C++ -*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+// What generation needs of a model. Compiled programs (ProgramModel) and the
+// interpreter implement it.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace mlsys::rt {
+
+/// The new tokens of R requests, one request after another: T tokens in all.
+/// The arrays are those of program::Role.
+struct StepBatch {
+  /// [T] token ids.
+  std::span<const int64_t> ids;
+  /// [T] the position of each token in its request.
+  std::span<const int32_t> positions;
+  /// [T] where keys and values go: page * pageSize + row; -1: nowhere.
+  std::span<const int64_t> slots;
+  /// [R + 1] the first token of each request, then T.
+  std::span<const int32_t> queryStart;
+  /// [R] tokens of each request, the new ones counted.
+  std::span<const int32_t> contextLength;
+  /// [R, maxPages] the pages of each request, filled up with anything valid.
+  std::span<const int32_t> blockTable;
+  int64_t maxPages = 0;
+
+  int64_t tokens() const { return int64_t(ids.size()); }
+  int64_t requests() const { return int64_t(contextLength.size()); }
+};
+
+/// A causal language model with a paged KV cache.
+class LanguageModel {
+public:
+  virtual ~LanguageModel() = default;
+
+  /// The longest sequence, prompt and answer together.
+  virtual int64_t contextLength() const = 0;
+  /// Logits of a token.
+  virtual int64_t vocabSize() const = 0;
+  /// Tokens in a page of the KV cache.
+  virtual int64_t pageSize() const = 0;
+  /// Pages that there are in all.
+  virtual int64_t pageCount() const = 0;
+  /// The most new tokens that one step may have.
+  virtual int64_t maxStepTokens() const = 0;
+  /// Tokens of a prompt that one step does best.
+  virtual int64_t preferredChunk() const = 0;
+
+  /// Makes pages zero, before the first step that uses them.
+  virtual void zeroPages(std::span<const int32_t> pages) = 0;
+
+  /// Runs the new tokens. `logits` is [R, vocabSize]: those that follow the last
+  /// token of each request. Throws rt::Error.
+  virtual void step(const StepBatch &batch, std::span<float> logits) = 0;
+};
+
+} // namespace mlsys::rt
