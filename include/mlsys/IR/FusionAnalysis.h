@@ -28,8 +28,8 @@
 //              row: it passes through elementwise operations and broadcasts
 //              that map leading dimensions to leading dimensions.
 //   dot        Dots without batch dimensions that contract the last dimension
-//              of a common left side with the last of a rank-2 right side, a block
-//              argument. The left side is computed by the prologue, a body
+//              of a common left side with the last of a rank-2 right side, a value
+//              from outside (a block argument). The left side is computed by the prologue, a body
 //              of kind loop or row over rows = M. The epilogue is
 //              indexable; each output (or sink's input) has M * N elements in the
 //              row-major order of [M, N] and reads its dots at the same row, at
@@ -81,6 +81,13 @@ bool isIndexable(mlir::Operation *op);
 /// The tensor that an output of a fusion stores: the yielded value itself, or the
 /// input of the cache_write that makes it.
 mlir::Value getStoredValue(mlir::Value yielded);
+
+/// The structure of a kernel that computes `ops` (in program order) and stores
+/// `outputs`; values defined by other operations are its inputs. Failure with the reason in
+/// `reason` when it is not of `kind`.
+llvm::FailureOr<FusionStructure> analyzeOps(llvm::ArrayRef<mlir::Operation *> ops,
+                                            llvm::ArrayRef<mlir::Value> outputs, FusionKind kind,
+                                            std::string *reason = nullptr);
 
 /// The structure of `body` (terminated by graph.yield) when it is a body of
 /// `kind`; failure with the reason in `reason` when it is not.
