@@ -1,0 +1,58 @@
+//===- AddedTokens.h - Tokens recognised before the model runs ---*- C++
+//-*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "runtime/Bpe.h"
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace mlsys::rt {
+
+/// A token that is found in the text itself, not made by the model.
+struct AddedToken {
+  int64_t id = 0;
+  std::string content;
+  bool singleWord = false; ///< Not inside a word.
+  bool lstrip = false;     ///< Takes the white space before it.
+  bool rstrip = false;     ///< Takes the white space behind it.
+  bool normalized = false; ///< Looked for after normalization, not before.
+  bool special = false;    ///< Left out of decoded text on request.
+
+  /// Reads one of "added_tokens"; `where` names it in errors.
+  static AddedToken fromJson(const nlohmann::json &description, int64_t id,
+                             std::string_view where);
+};
+
+/// Finds added tokens in text: the leftmost, and of those the longest.
+class AddedTokenMatcher {
+public:
+  /// Looks for `pattern` from now on; `token` describes how.
+  void add(std::string_view pattern, const AddedToken &token);
+
+  /// Takes a stretch of text between tokens (with id -1) or a token.
+  using Sink = std::function<void(size_t begin, size_t end, int64_t id)>;
+
+  /// Cuts `text` (well-formed UTF-8) at its tokens.
+  void split(std::string_view text, const Sink &sink) const;
+
+private:
+  /// The token that begins at `at`, or null, and where its match ends.
+  const AddedToken *match(std::string_view text, size_t at, size_t &end) const;
+
+  /// From node and byte to node; node 0 is the root.
+  std::unordered_map<uint64_t, uint32_t> edges;
+  std::vector<int32_t> tokenAt = {-1}; ///< Index into tokens, by node.
+  std::vector<AddedToken> tokens;
+  bool isFirst[256] = {};
+};
+
+} // namespace mlsys::rt
