@@ -259,7 +259,12 @@ TEST(Program, ChecksWeightSources) {
   expect("beyond the 100 bytes", [](ProgramT &, WeightSourceT &s) { s.offset = ~0ull - 3; });
   expect("beyond the 0 bytes", [](ProgramT &, WeightSourceT &s) { s.file = -1; });
   expect("weight file 1 of 1", [](ProgramT &, WeightSourceT &s) { s.file = 1; });
-  expect("weight file -2 of 1", [](ProgramT &, WeightSourceT &s) { s.file = -2; });
+  expect("weight file -3 of 1", [](ProgramT &, WeightSourceT &s) { s.file = -3; });
+  EXPECT_EQ(sourceProblem([](ProgramT &, WeightSourceT &s) { s.file = -2; }), "");
+  expect("wrong random source", [](ProgramT &, WeightSourceT &s) {
+    s.file = -2;
+    s.shape = {2, 2};
+  });
   expect("its source has 9 bytes", [](ProgramT &, WeightSourceT &s) { s.bytes = 9; });
   expect("cannot be read from [5]", [](ProgramT &, WeightSourceT &s) {
     s.shape = {5};

@@ -1,0 +1,365 @@
+//===- WeightLoader.cpp - From weight files to constants ------------------===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+//
+// A constant is a matrix of rows (its first dimension) and columns (all others).
+// Work is cut into row blocks and, inside, into pieces of columns small enough
+// that every intermediate stays in the first-level cache; results are written
+// front to back.
+//
+//===----------------------------------------------------------------------===//
+#include "runtime/WeightLoader.h"
+
+#include "runtime/CheckedMath.h"
+#include "runtime/Dequantize.h"
+#include "runtime/Error.h"
+#include "runtime/Program.h"
+#include "runtime/StoredTensor.h"
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <numeric>
+
+namespace mlsys::rt {
+
+using program::Constant;
+using program::DType;
+using program::Layout;
+using program::WeightSource;
+
+/// WeightSource.file of data behind the FlatBuffer and of random numbers.
+static constexpr int32_t appendedFile = -1;
+static constexpr int32_t randomFile = -2;
+/// Columns that are converted at a time, a multiple of every quantized block.
+static constexpr int64_t pieceColumns = 512;
+/// Elements of one task of a row-major constant.
+static constexpr int64_t taskElements = 32768;
+/// Largest Constant.block and Constant.pair.
+static constexpr int64_t maxBlock = 4096;
+static constexpr int64_t maxPair = 64;
+
+//===----------------------------------------------------------------------===//
+// Files
+//===----------------------------------------------------------------------===//
+
+WeightFiles::WeightFiles(const program::Program &program, const std::string &folder,
+                         std::span<const std::byte> appended)
+    : appended(appended) {
+  if (!program.weight_files())
+    return;
+  for (const program::WeightFile *file : *program.weight_files()) {
+    if (!file->path() || file->path()->size() == 0)
+      throw Error("the program lists a weight file without a path");
+    std::filesystem::path path(file->path()->str());
+    if (path.is_relative())
+      path = std::filesystem::path(folder) / path;
+    files.emplace_back(path.string());
+    if (files.back().size() != file->size())
+      throw Error("{} has {} bytes, but had {} when the program was compiled; compile it again",
+                  path.string(), files.back().size(), file->size());
+  }
+}
+
+std::string WeightFiles::fileName(const WeightSource &source) const {
+  if (source.file() == appendedFile)
+    return "the appended data";
+  if (source.file() == randomFile)
+    return "random numbers";
+  if (source.file() >= 0 && static_cast<size_t>(source.file()) < files.size())
+    return files[static_cast<size_t>(source.file())].path();
+  return fmt::format("weight file {}", source.file());
+}
+
+static std::string sourceName(const WeightSource &source) {
+  return source.name() ? source.name()->str() : std::string("without a name");
+}
+
+std::span<const std::byte> WeightFiles::bytes(const WeightSource &source) const {
+  std::span<const std::byte> whole;
+  if (source.file() == appendedFile)
+    whole = appended;
+  else if (source.file() >= 0 && static_cast<size_t>(source.file()) < files.size())
+    whole = files[static_cast<size_t>(source.file())].bytes();
+  else
+    throw Error("tensor {} is in weight file {}, but the program lists {} files",
+                sourceName(source), source.file(), files.size());
+  if (!rangeInside(source.offset(), source.bytes(), whole.size()))
+    throw Error("{}: tensor {} has {} bytes at offset {}, beyond the end ({} bytes)",
+                fileName(source), sourceName(source), source.bytes(), source.offset(),
+                whole.size());
+  return whole.subspan(source.offset(), source.bytes());
+}
+
+//===----------------------------------------------------------------------===//
+// Checks
+//===----------------------------------------------------------------------===//
+
+static std::string constantName(const Constant &constant) {
+  return fmt::format("constant {}", constant.name() ? constant.name()->str() : "without a name");
+}
+
+namespace {
+/// A constant's shape as a matrix and its checked sizes.
+struct Matrix {
+  int64_t rows = 1;
+  int64_t columns = 1;
+  int64_t elementBytes = 0;
+  /// Panels: rows and columns with padding.
+  int64_t paddedRows = 0;
+  int64_t paddedColumns = 0;
+  uint64_t bytes = 0;
+};
+} // namespace
+
+static Matrix matrixOf(const Constant &constant) {
+  std::string name = constantName(constant);
+  std::span<const int64_t> shape = values(constant.shape());
+  Matrix matrix;
+  if (dtypeBlockElements(constant.dtype()) != 1)
+    throw Error("{} has type {}, which is a type of sources only", name,
+                dtypeName(constant.dtype()));
+  matrix.elementBytes = dtypeBlockBytes(constant.dtype());
+  matrix.bytes = storedBytes(name, constant.dtype(), shape);
+  if (!shape.empty()) {
+    matrix.rows = shape[0];
+    std::optional<uint64_t> columns = tryElementCount(shape.subspan(1));
+    if (!columns)
+      throw Error("{} has the shape {}, which is too large", name, shapeText(shape));
+    matrix.columns = static_cast<int64_t>(*columns);
+  }
+  switch (constant.layout()) {
+  case Layout::RowMajor:
+    return matrix;
+  case Layout::Panels:
+    break;
+  default:
+    throw Error("{} has layout {}, which this version does not know", name,
+                static_cast<int>(constant.layout()));
+  }
+  int64_t block = constant.block(), pair = constant.pair();
+  if (shape.size() != 2 || block < 1 || block > maxBlock || pair < 1 || pair > maxPair)
+    throw Error("{} has shape {}, block {} and pair {}; panels need a matrix, a block of 1 to {} "
+                "and a pair of 1 to {}",
+                name, shapeText(shape), block, pair, maxBlock, maxPair);
+  auto pad = [&](int64_t extent, int64_t step) {
+    std::optional<uint64_t> steps = tryMul(
+        static_cast<uint64_t>(extent / step + (extent % step != 0)), static_cast<uint64_t>(step));
+    if (!steps || *steps > static_cast<uint64_t>(INT64_MAX))
+      throw Error("{} has the shape {}, which is too large", name, shapeText(shape));
+    return static_cast<int64_t>(*steps);
+  };
+  matrix.paddedRows = pad(matrix.rows, block);
+  matrix.paddedColumns = pad(matrix.columns, pair);
+  const int64_t padded[] = {matrix.paddedRows, matrix.paddedColumns};
+  matrix.bytes = storedBytes(name, constant.dtype(), padded);
+  return matrix;
+}
+
+//===----------------------------------------------------------------------===//
+// Rows of a source
+//===----------------------------------------------------------------------===//
+
+/// 64 well-mixed bits from a seed and a position (splitmix64).
+static uint64_t mix(uint64_t seed, uint64_t position) {
+  uint64_t x = seed + (position + 1) * 0x9e3779b97f4a7c15u;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+namespace {
+/// Gives pieces of a constant's rows in the constant's type.
+class RowReader {
+public:
+  RowReader(const Constant &constant, const Matrix &matrix, const WeightFiles &files);
+
+  /// True when a row's elements can be copied as they are.
+  bool isCopy() const { return random == nullptr && from == to; }
+
+  /// True when the matrix may be read as one long row.
+  bool isFlat() const { return headRows == 0; }
+
+  /// Writes elements [column, column + count) of logical row `row`. `column` is
+  /// a multiple of the source's block. `scratch` has `count` elements.
+  void read(int64_t row, int64_t column, int64_t count, float *scratch, std::byte *out) const {
+    int64_t first = sourceRow(row) * columns + column;
+    if (random) {
+      drawRandom(row * columns + column, count, scratch);
+      convertFromF32(to, scratch, out, count);
+      return;
+    }
+    const std::byte *source = data.data() + first / blockElements * blockBytes;
+    if (from == to) {
+      std::memcpy(out, source, static_cast<size_t>(count * blockBytes));
+    } else if (to == DType::F32) {
+      convertToF32(from, source, reinterpret_cast<float *>(out), count);
+    } else {
+      convertToF32(from, source, scratch, count);
+      convertFromF32(to, scratch, out, count);
+    }
+  }
+
+private:
+  /// Undoes llama.cpp's order: of each head's rows it stores 0, d/2, 1, d/2+1, ...
+  int64_t sourceRow(int64_t row) const {
+    if (headRows == 0)
+      return row;
+    int64_t head = row / headRows, inside = row % headRows, half = headRows / 2;
+    return head * headRows + (inside < half ? 2 * inside : 2 * (inside - half) + 1);
+  }
+
+  void drawRandom(int64_t first, int64_t count, float *out) const {
+    float mean = random->random_mean(), spread = random->random_spread();
+    for (int64_t i = 0; i < count; ++i) {
+      uint64_t bits = mix(random->random_seed(), static_cast<uint64_t>(first + i));
+      float unit = static_cast<float>(static_cast<int64_t>(bits >> 40) - (1 << 23)) * 0x1p-23f;
+      out[i] = mean + spread * unit;
+    }
+  }
+
+  std::span<const std::byte> data;
+  const WeightSource *random = nullptr;
+  int64_t columns;
+  int64_t headRows = 0;
+  DType from, to;
+  int64_t blockElements = 1, blockBytes = 0;
+};
+} // namespace
+
+/// Throws unless `source` can fill `constant`.
+static void checkSource(const Constant &constant, const Matrix &matrix, const WeightSource &source,
+                        const std::string &what) {
+  std::span<const int64_t> shape = values(constant.shape());
+  std::span<const int64_t> sourceShape = values(source.shape());
+  std::optional<uint64_t> sourceCount = tryElementCount(sourceShape);
+  if (!sourceCount || *sourceCount != tryElementCount(shape))
+    throw Error("{} has shape {}, but {} has {}", what, shapeText(sourceShape),
+                constantName(constant), shapeText(shape));
+  int64_t heads = source.unpermute_rows();
+  if (heads < 0 || heads % 2 != 0 || (heads > 0 && (shape.empty() || matrix.rows % heads != 0 || sourceShape[0] != matrix.rows)))
+    throw Error("{} has {} rows, which cannot be reordered in blocks of {}", what, matrix.rows,
+                heads);
+  bool convertible = isFloatDType(source.dtype()) && isFloatDType(constant.dtype());
+  if (source.dtype() != constant.dtype() && !convertible)
+    throw Error("{} is {}, but {} is {}, and there is no conversion", what,
+                dtypeName(source.dtype()), constantName(constant), dtypeName(constant.dtype()));
+  bool byRows = heads > 0 || constant.layout() == Layout::Panels;
+  if (byRows && matrix.columns % dtypeBlockElements(source.dtype()) != 0)
+    throw Error("{} has rows of {} elements, but blocks of {} have {}", what, matrix.columns,
+                dtypeName(source.dtype()), dtypeBlockElements(source.dtype()));
+}
+
+RowReader::RowReader(const Constant &constant, const Matrix &matrix, const WeightFiles &files)
+    : columns(matrix.columns), from(constant.dtype()), to(constant.dtype()) {
+  const WeightSource *source = constant.source();
+  if (!source) {
+    // The elements themselves, row-major.
+    uint64_t expected =
+        storedBytes(constantName(constant), to, values(constant.shape()));
+    if (constant.data())
+      data = std::as_bytes(std::span(constant.data()->data(), constant.data()->size()));
+    if (data.size() != expected)
+      throw Error("{} holds {} bytes, but shape {} of {} needs {}", constantName(constant),
+                  data.size(), shapeText(values(constant.shape())), dtypeName(to), expected);
+    blockBytes = matrix.elementBytes;
+    return;
+  }
+  std::string what = fmt::format("{}: tensor {}", files.fileName(*source), sourceName(*source));
+  checkSource(constant, matrix, *source, what);
+  headRows = source->unpermute_rows();
+  if (source->file() == randomFile) {
+    if (!isFloatDType(to))
+      throw Error("{} is {}, but random numbers need a floating-point type",
+                  constantName(constant), dtypeName(to));
+    from = DType::F32;
+    random = source;
+    headRows = 0;
+    return;
+  }
+  from = source->dtype();
+  uint64_t expected = storedBytes(what, from, values(source->shape()));
+  if (source->bytes() != expected)
+    throw Error("{} has {} bytes, but shape {} of {} needs {}", what, source->bytes(),
+                shapeText(values(source->shape())), dtypeName(from), expected);
+  data = files.bytes(*source);
+  blockElements = dtypeBlockElements(from);
+  blockBytes = dtypeBlockBytes(from);
+}
+
+//===----------------------------------------------------------------------===//
+// Layouts
+//===----------------------------------------------------------------------===//
+
+static void loadRowMajor(const Matrix &matrix, const RowReader &reader, std::byte *out,
+                         const ParallelFor &parallelFor) {
+  // Rows in their own order are one long row.
+  int64_t rows = reader.isFlat() ? 1 : matrix.rows;
+  int64_t columns = reader.isFlat() ? matrix.rows * matrix.columns : matrix.columns;
+  int64_t tasksPerRow = (columns + taskElements - 1) / taskElements;
+  parallelFor(rows * tasksPerRow, [&](int64_t begin, int64_t end) {
+    float scratch[pieceColumns];
+    for (int64_t task = begin; task < end; ++task) {
+      int64_t row = task / tasksPerRow;
+      int64_t first = task % tasksPerRow * taskElements;
+      int64_t last = std::min(first + taskElements, columns);
+      int64_t step = reader.isCopy() ? taskElements : pieceColumns;
+      for (int64_t column = first; column < last; column += step)
+        reader.read(row, column, std::min(step, last - column), scratch,
+                    out + (row * columns + column) * matrix.elementBytes);
+    }
+  });
+}
+
+static void loadPanels(const Constant &constant, const Matrix &matrix, const RowReader &reader,
+                       std::byte *out, const ParallelFor &parallelFor) {
+  int64_t block = constant.block(), pair = constant.pair();
+  int64_t unit = pair * matrix.elementBytes;
+  // Pieces begin at a multiple of the source's block and of the pair.
+  int64_t piece = std::lcm(pair, int64_t(32));
+  int64_t fitting = std::max<int64_t>(32768 / (block * matrix.elementBytes), 1);
+  piece *= std::max<int64_t>(std::min(fitting, pieceColumns) / piece, 1);
+  int64_t stride = piece * matrix.elementBytes;
+  parallelFor(matrix.paddedRows / block, [&](int64_t begin, int64_t end) {
+    std::vector<float> scratch(static_cast<size_t>(piece));
+    std::vector<std::byte> rows(static_cast<size_t>(block * stride));
+    for (int64_t panel = begin; panel < end; ++panel) {
+      std::byte *destination = out + panel * block * matrix.paddedColumns * matrix.elementBytes;
+      int64_t present = std::min(block, matrix.rows - panel * block);
+      if (present < block)
+        std::fill(rows.begin(), rows.end(), std::byte(0));
+      for (int64_t column = 0; column < matrix.columns; column += piece) {
+        int64_t count = std::min(piece, matrix.columns - column);
+        int64_t units = (count + pair - 1) / pair;
+        for (int64_t row = 0; row < present; ++row) {
+          std::byte *start = rows.data() + row * stride;
+          reader.read(panel * block + row, column, count, scratch.data(), start);
+          std::memset(start + count * matrix.elementBytes, 0,
+                      static_cast<size_t>((units * pair - count) * matrix.elementBytes));
+        }
+        transposeUnits(rows.data(), stride, block, units, unit, destination);
+        destination += units * block * unit;
+      }
+    }
+  });
+}
+
+void loadConstant(const Constant &constant, const WeightFiles &files, std::span<std::byte> out,
+                  const ParallelFor &parallelFor) {
+  Matrix matrix = matrixOf(constant);
+  if (constant.bytes() != matrix.bytes || out.size() != matrix.bytes)
+    throw Error("{} is said to have {} bytes and was given {}, but shape {} of {} needs {}",
+                constantName(constant), constant.bytes(), out.size(),
+                shapeText(values(constant.shape())), dtypeName(constant.dtype()), matrix.bytes);
+  RowReader reader(constant, matrix, files);
+  if (matrix.bytes == 0)
+    return;
+  if (constant.layout() == Layout::Panels)
+    loadPanels(constant, matrix, reader, out.data(), parallelFor);
+  else
+    loadRowMajor(matrix, reader, out.data(), parallelFor);
+}
+
+} // namespace mlsys::rt

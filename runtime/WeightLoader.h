@@ -1,0 +1,52 @@
+//===- WeightLoader.h - From weight files to constants ----------*- C++ -*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "Program_generated.h"
+#include "runtime/MappedFile.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace mlsys::rt {
+
+/// Runs a function over [0, count) in ranges, maybe on several threads, and
+/// returns when all is done.
+using ParallelFor =
+    std::function<void(int64_t count, const std::function<void(int64_t begin, int64_t end)> &)>;
+
+/// The files that a program's constants are read from, mapped.
+class WeightFiles {
+public:
+  /// Maps every weight file of `program`; relative paths start at `folder`.
+  /// `appended` is the data region behind the FlatBuffer and outlives this
+  /// object. Throws rt::Error when a file is missing or its size has changed.
+  WeightFiles(const program::Program &program, const std::string &folder,
+              std::span<const std::byte> appended);
+
+  /// The bytes of a source, checked against its file. Throws rt::Error.
+  std::span<const std::byte> bytes(const program::WeightSource &source) const;
+
+  /// The file of a source, for messages.
+  std::string fileName(const program::WeightSource &source) const;
+
+private:
+  std::vector<MappedFile> files;
+  std::span<const std::byte> appended;
+};
+
+/// Fills `out`, which has constantBytes() bytes: reads the source, dequantizes,
+/// puts rows back into halves order where asked for, converts to the
+/// constant's type and lays it out. Throws rt::Error naming the constant and
+/// its file.
+void loadConstant(const program::Constant &constant, const WeightFiles &files,
+                  std::span<std::byte> out, const ParallelFor &parallelFor);
+
+} // namespace mlsys::rt

@@ -1,0 +1,343 @@
+//===- WeightLoaderTest.cpp - Conversions and layouts of constants --------===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+#include "TempFolder.h"
+#include "runtime/Dequantize.h"
+#include "runtime/Error.h"
+#include "runtime/Gguf.h"
+#include "runtime/Npy.h"
+#include "runtime/Program.h"
+#include "runtime/WeightLoader.h"
+
+#include <cmath>
+#include <cstring>
+
+using namespace mlsys;
+using namespace mlsys::rt;
+using program::DType;
+using program::Layout;
+using test::TempFolder;
+
+/// Runs tasks one by one, last first: no task may depend on another.
+static void backwards(int64_t count, const std::function<void(int64_t, int64_t)> &body) {
+  for (int64_t i = count; i-- > 0;)
+    body(i, i + 1);
+}
+
+namespace {
+/// A program with one file and one constant, packed and loaded again.
+struct Loading {
+  program::ConstantT constant;
+  std::string file;
+  std::string folder;
+  uint64_t fileSize = 0;
+  std::vector<std::byte> appended;
+
+  Loading() {
+    constant.name = "w";
+    constant.source = std::make_unique<program::WeightSourceT>();
+    constant.source->name = "w.stored";
+    constant.source->file = -1;
+  }
+
+  /// Sets shape and type of both sides.
+  Loading &matrix(std::vector<int64_t> shape, DType from, DType to) {
+    constant.shape = constant.source->shape = shape;
+    constant.source->dtype = from;
+    constant.dtype = to;
+    constant.source->bytes = tensorBytes(from, shape);
+    constant.bytes = tensorBytes(to, shape);
+    return *this;
+  }
+  Loading &panels(int64_t block, int64_t pair) {
+    constant.layout = Layout::Panels;
+    constant.block = block;
+    constant.pair = pair;
+    int64_t rows = (constant.shape[0] + block - 1) / block * block;
+    int64_t columns = (constant.shape[1] + pair - 1) / pair * pair;
+    constant.bytes = tensorBytes(constant.dtype, std::vector<int64_t>{rows, columns});
+    return *this;
+  }
+  /// Makes `bytes` the appended data and the source.
+  template <typename T> Loading &from(const std::vector<T> &values) {
+    appended.resize(values.size() * sizeof(T));
+    std::memcpy(appended.data(), values.data(), appended.size());
+    return *this;
+  }
+
+  std::vector<std::byte> load() {
+    program::ProgramT root;
+    if (!file.empty()) {
+      auto entry = std::make_unique<program::WeightFileT>();
+      entry->path = file;
+      entry->size = fileSize;
+      root.weight_files.push_back(std::move(entry));
+    }
+    flatbuffers::FlatBufferBuilder programs, constants;
+    programs.Finish(program::Program::Pack(programs, &root));
+    constants.Finish(program::Constant::Pack(constants, &constant));
+    const auto *program = flatbuffers::GetRoot<program::Program>(programs.GetBufferPointer());
+    const auto *packed = flatbuffers::GetRoot<program::Constant>(constants.GetBufferPointer());
+    WeightFiles files(*program, folder, appended);
+    std::vector<std::byte> out(constant.bytes, std::byte(0xee));
+    loadConstant(*packed, files, out, backwards);
+    EXPECT_EQ(constantBytes(*packed), out.size());
+    return out;
+  }
+
+  template <typename T> std::vector<T> loadAs() {
+    std::vector<std::byte> bytes = load();
+    std::vector<T> values(bytes.size() / sizeof(T));
+    std::memcpy(values.data(), bytes.data(), bytes.size());
+    return values;
+  }
+};
+} // namespace
+
+static std::vector<float> ramp(int64_t count) {
+  std::vector<float> values(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i)
+    values[static_cast<size_t>(i)] = static_cast<float>(i) + 0.1f;
+  return values;
+}
+
+TEST(WeightLoader, CopiesRowMajor) {
+  std::vector<float> values = ramp(3 * 40000);
+  EXPECT_EQ(Loading().matrix({3, 40000}, DType::F32, DType::F32).from(values).loadAs<float>(),
+            values);
+  std::vector<int64_t> integers = {1, -2, 3};
+  EXPECT_EQ(Loading().matrix({3}, DType::I64, DType::I64).from(integers).loadAs<int64_t>(),
+            integers);
+  EXPECT_EQ(Loading().matrix({}, DType::F32, DType::F32).from(ramp(1)).loadAs<float>(), ramp(1));
+  EXPECT_TRUE(Loading().matrix({0, 4}, DType::F32, DType::F32).load().empty());
+}
+
+TEST(WeightLoader, ConvertsRowMajor) {
+  std::vector<float> values = ramp(33333);
+  std::vector<uint16_t> expected;
+  for (float value : values)
+    expected.push_back(f32ToBf16(value));
+  EXPECT_EQ(Loading().matrix({33333}, DType::F32, DType::BF16).from(values).loadAs<uint16_t>(),
+            expected);
+  std::vector<float> back = Loading()
+                                .matrix({3, 11111}, DType::BF16, DType::F32)
+                                .from(expected)
+                                .loadAs<float>();
+  for (size_t i = 0; i < back.size(); ++i)
+    ASSERT_EQ(back[i], bf16ToF32(expected[i]));
+}
+
+/// What the schema says: [ceil(N/block)][ceil(K/pair)][block][pair].
+static float panelElement(const std::vector<float> &matrix, int64_t rows, int64_t columns,
+                          int64_t block, int64_t pair, int64_t index) {
+  int64_t groups = (columns + pair - 1) / pair;
+  int64_t inPair = index % pair, inBlock = index / pair % block;
+  int64_t row = index / (pair * block * groups) * block + inBlock;
+  int64_t column = index / (pair * block) % groups * pair + inPair;
+  return row < rows && column < columns ? matrix[static_cast<size_t>(row * columns + column)] : 0;
+}
+
+TEST(WeightLoader, Panels) {
+  struct Case {
+    int64_t rows, columns, block, pair;
+  };
+  for (Case c : {Case{16, 64, 16, 1}, Case{16, 64, 16, 2}, Case{19, 33, 16, 2},
+                 Case{5, 1500, 8, 4}, Case{70, 999, 32, 1}, Case{3, 7, 1, 1}, Case{9, 700, 4, 3},
+                 Case{40, 2100, 48, 2}}) {
+    std::vector<float> values = ramp(c.rows * c.columns);
+    std::vector<float> f32 = Loading()
+                                 .matrix({c.rows, c.columns}, DType::F32, DType::F32)
+                                 .panels(c.block, c.pair)
+                                 .from(values)
+                                 .loadAs<float>();
+    std::vector<uint16_t> bf16 = Loading()
+                                     .matrix({c.rows, c.columns}, DType::F32, DType::BF16)
+                                     .panels(c.block, c.pair)
+                                     .from(values)
+                                     .loadAs<uint16_t>();
+    ASSERT_EQ(f32.size(), bf16.size());
+    for (size_t i = 0; i < f32.size(); ++i) {
+      float expected = panelElement(values, c.rows, c.columns, c.block, c.pair,
+                                    static_cast<int64_t>(i));
+      ASSERT_EQ(f32[i], expected) << i;
+      ASSERT_EQ(bf16[i], f32ToBf16(expected)) << i;
+    }
+  }
+}
+
+TEST(WeightLoader, QuantizedFile) {
+  Gguf file = readGguf(MLSYS_TEST_DATA "/gguf/types.gguf");
+  for (const StoredTensor &tensor : file.tensors) {
+    NpyArray expected = readNpy(MLSYS_TEST_DATA "/gguf/" + tensor.name + ".npy");
+    std::vector<float> values(expected.data.size() / 4);
+    std::memcpy(values.data(), expected.data.data(), expected.data.size());
+    Loading loading;
+    loading.folder = MLSYS_TEST_DATA;
+    loading.file = "gguf/types.gguf";
+    loading.fileSize = file.size;
+    loading.matrix(tensor.shape, tensor.dtype, DType::F32);
+    loading.constant.source->file = 0;
+    loading.constant.source->offset = tensor.offset;
+    EXPECT_EQ(loading.loadAs<float>(), values) << tensor.name;
+    loading.matrix(tensor.shape, tensor.dtype, DType::BF16).panels(4, 2);
+    std::vector<uint16_t> panels = loading.loadAs<uint16_t>();
+    for (size_t i = 0; i < panels.size(); ++i)
+      ASSERT_EQ(panels[i],
+                f32ToBf16(panelElement(values, 6, 96, 4, 2, static_cast<int64_t>(i))))
+          << tensor.name;
+  }
+}
+
+TEST(WeightLoader, Unpermutes) {
+  // Two heads of four rows, stored as rows 0 2 1 3 of each.
+  std::vector<float> stored = {0, 2, 1, 3, 4, 6, 5, 7}, expected = {0, 1, 2, 3, 4, 5, 6, 7};
+  Loading vector;
+  vector.matrix({8}, DType::F32, DType::F32).from(stored);
+  vector.constant.source->unpermute_rows = 4;
+  EXPECT_EQ(vector.loadAs<float>(), expected);
+  // One head of four rows with 600 columns each.
+  std::vector<float> matrix = ramp(4 * 600);
+  for (Layout layout : {Layout::RowMajor, Layout::Panels}) {
+    Loading loading;
+    loading.matrix({4, 600}, DType::F32, DType::F32).from(matrix);
+    loading.constant.source->unpermute_rows = 4;
+    if (layout == Layout::Panels)
+      loading.panels(1, 1);
+    std::vector<float> rows = loading.loadAs<float>();
+    const size_t order[] = {0, 2, 1, 3};
+    for (size_t r = 0; r < 4; ++r)
+      for (size_t c = 0; c < 600; ++c)
+        ASSERT_EQ(rows[r * 600 + c], matrix[order[r] * 600 + c]);
+  }
+}
+
+TEST(WeightLoader, InlineData) {
+  Loading loading;
+  loading.matrix({2, 3}, DType::F32, DType::F32);
+  loading.constant.source.reset();
+  std::vector<float> values = ramp(6);
+  loading.constant.data.resize(24);
+  std::memcpy(loading.constant.data.data(), values.data(), 24);
+  EXPECT_EQ(loading.loadAs<float>(), values);
+  loading.panels(2, 1);
+  EXPECT_EQ(loading.loadAs<float>(),
+            (std::vector<float>{values[0], values[3], values[1], values[4], values[2], values[5]}));
+  loading.constant.data.resize(23);
+  EXPECT_ERROR(loading.load(), "constant w holds 23 bytes, but shape [2, 3] of f32 needs 24");
+  loading.constant.data.clear();
+  EXPECT_ERROR(loading.load(), "constant w holds 0 bytes");
+}
+
+TEST(WeightLoader, RandomNumbers) {
+  Loading loading;
+  loading.matrix({64, 1000}, DType::F32, DType::F32);
+  loading.constant.source->file = -2;
+  loading.constant.source->random_seed = 5;
+  loading.constant.source->random_mean = 1;
+  loading.constant.source->random_spread = 0.5;
+  std::vector<float> values = loading.loadAs<float>();
+  double sum = 0, squares = 0;
+  for (float value : values) {
+    ASSERT_TRUE(value >= 0.5f && value <= 1.5f);
+    sum += value;
+    squares += (value - 1.0) * (value - 1.0);
+  }
+  EXPECT_NEAR(sum / 64000, 1.0, 0.01);
+  EXPECT_NEAR(squares / 64000, 0.25 / 3, 0.005);
+  // The layout and the order of work do not change an element.
+  loading.panels(16, 2);
+  std::vector<float> panels = loading.loadAs<float>();
+  for (size_t i = 0; i < panels.size(); ++i)
+    ASSERT_EQ(panels[i], panelElement(values, 64, 1000, 16, 2, static_cast<int64_t>(i)));
+  loading.constant.source->random_seed = 6;
+  EXPECT_NE(loading.loadAs<float>(), panels);
+  loading.matrix({2, 2}, DType::I32, DType::I32);
+  loading.constant.layout = Layout::RowMajor;
+  EXPECT_ERROR(loading.load(), "random numbers need a floating-point type");
+}
+
+TEST(WeightLoader, BadFiles) {
+  TempFolder folder;
+  Loading loading;
+  loading.folder = folder.path();
+  loading.matrix({4}, DType::F32, DType::F32);
+  loading.file = "w.bin";
+  loading.constant.source->file = 0;
+  loading.fileSize = 16;
+  EXPECT_ERROR(loading.load(), "cannot open " + folder.path("w.bin"));
+  folder.write("w.bin", "123456789012345");
+  EXPECT_ERROR(loading.load(), folder.path("w.bin") +
+                                   " has 15 bytes, but had 16 when the program was compiled");
+  loading.fileSize = 15;
+  EXPECT_ERROR(loading.load(),
+               "w.bin: tensor w.stored has 16 bytes at offset 0, beyond the end (15 bytes)");
+  loading.constant.source->offset = UINT64_MAX;
+  EXPECT_ERROR(loading.load(), "at offset 18446744073709551615, beyond the end");
+  loading.constant.source->file = 1;
+  EXPECT_ERROR(loading.load(), "is in weight file 1, but the program lists 1 files");
+  loading.constant.source->file = -1;
+  loading.constant.source->offset = 1;
+  EXPECT_ERROR(loading.load(), "the appended data: tensor w.stored has 16 bytes at offset 1");
+  folder.write("absolute.bin", std::string(16, '\0'));
+  loading.constant.source->file = 0;
+  loading.constant.source->offset = 0;
+  loading.folder = "nowhere";
+  loading.file = folder.path("absolute.bin");
+  loading.fileSize = 16;
+  EXPECT_EQ(loading.loadAs<float>(), std::vector<float>(4));
+}
+
+TEST(WeightLoader, BadConstants) {
+  auto good = [] {
+    Loading loading;
+    loading.matrix({4, 64}, DType::F32, DType::F32).from(ramp(256));
+    return loading;
+  };
+  auto refused = [&](auto change, const std::string &message) {
+    Loading loading = good();
+    change(loading.constant);
+    EXPECT_ERROR(loading.load(), message);
+  };
+  using Constant = program::ConstantT;
+  refused([](Constant &c) { c.shape = {4, 63}; }, "needs 1008");
+  refused([](Constant &c) { c.shape = {64, 4, 1, 1};
+            c.source->shape = {4, 63}; },
+          "tensor w.stored has shape [4, 63], but constant w has [64, 4, 1, 1]");
+  refused([](Constant &c) { c.shape = {-4, -64}; }, "which is negative or too large");
+  refused([](Constant &c) { c.shape = {0, INT64_MAX, INT64_MAX}; }, "which is");
+  refused([](Constant &c) { c.bytes = 1000; }, "is said to have 1000 bytes");
+  refused([](Constant &c) { c.dtype = DType::I32; },
+          "tensor w.stored is f32, but constant w is i32, and there is no conversion");
+  refused([](Constant &c) { c.dtype = DType::Q8_0; }, "constant w has type q8_0");
+  refused([](Constant &c) { c.dtype = static_cast<DType>(50); }, "element type 50");
+  refused([](Constant &c) { c.layout = static_cast<Layout>(9); }, "constant w has layout 9");
+  refused([](Constant &c) { c.layout = Layout::Panels; }, "panels need a matrix, a block of 1");
+  auto asPanels = [](int64_t block, int64_t pair, std::vector<int64_t> shape) {
+    return [=](Constant &c) {
+      c.layout = Layout::Panels;
+      c.block = block;
+      c.pair = pair;
+      c.shape = shape;
+    };
+  };
+  refused(asPanels(16, 0, {4, 64}), "panels need a matrix");
+  refused(asPanels(1 << 20, 1, {4, 64}), "panels need a matrix");
+  refused(asPanels(16, 100, {4, 64}), "panels need a matrix");
+  refused(asPanels(16, 2, {256}), "panels need a matrix");
+  refused(asPanels(16, 2, {INT64_MAX, 1}), "too large");
+  refused([](Constant &c) { c.source->bytes = 1020; },
+          "tensor w.stored has 1020 bytes, but shape [4, 64] of f32 needs 1024");
+  refused([](Constant &c) { c.source->dtype = DType::Q4_0; }, "of q4_0 needs 144");
+  refused([](Constant &c) { c.source->unpermute_rows = 3; },
+          "has 4 rows, which cannot be reordered in blocks of 3");
+  refused([](Constant &c) { c.source->unpermute_rows = 8; }, "in blocks of 8");
+  refused([](Constant &c) { c.source->unpermute_rows = -2; }, "in blocks of -2");
+  refused([](Constant &c) { c.source->file = -3; }, "is in weight file -3");
+
+  Loading vector;
+  vector.matrix({64}, DType::Q8_0, DType::F32).from(std::vector<uint8_t>(68));
+  vector.constant.source->unpermute_rows = 4;
+  EXPECT_ERROR(vector.load(), "has rows of 1 elements, but blocks of q8_0 have 32");
+}
