@@ -5,6 +5,8 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
+#include "mlsys/IR/Graph.h"
+
 #include "mlir/Pass/Pass.h"
 
 namespace mlsys {
