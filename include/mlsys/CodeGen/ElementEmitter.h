@@ -6,6 +6,7 @@
 #pragma once
 
 #include "mlsys/CodeGen/FusionLowering.h"
+#include "mlsys/CodeGen/IndexMath.h"
 
 #include <functional>
 
@@ -15,7 +16,9 @@ namespace mlsys {
 /// operations, following producers inside the fusion. 16-bit floats are
 /// computed in f32 and rounded by whoever stores. With `width` > 1 the result
 /// is vector<width x T>: the elements at `width` consecutive last indices.
-/// The same expressions serve the CPU and CUDA.
+/// The same expressions serve the CPU and CUDA. Equal expressions at equal
+/// indices are emitted once; `indices` are equal when they are the same SSA values, so
+/// indices should be made by `index()`.
 class ElementEmitter {
 public:
   /// Gives the value of a tensor at `indices` (one per dimension, `width`
@@ -26,7 +29,8 @@ public:
   ElementEmitter(KernelBuilder &kernel);
 
   /// Elements of `value` come from `source` instead of from its producer:
-  /// dot results on a tile, reductions that are known, ...
+  /// dot results on a tile, reductions that are known, ... Binding forgets what
+  /// was emitted before, so that a value can be bound again for another tile.
   void bind(mlir::Value value, Source source);
 
   /// The element, or the vector of elements, of `value` at `indices`. A vector needs
@@ -44,9 +48,29 @@ public:
 
   /// Rounds to the element type of `buffer` and stores one element or a vector.
   void store(mlir::Value element, mlir::Value buffer, mlir::Value linear);
+  /// One element or a vector of a flat buffer, 16-bit floats widened to f32.
+  mlir::Value load(mlir::Value buffer, mlir::Value linear, int64_t width);
+
+  /// Forgets what was emitted: needed after a source's memory has changed.
+  void clearCache() { cache.clear(); }
+  /// Arithmetic on indices, shared with the caller's loops.
+  IndexMath &index() { return math; }
 
 private:
+  using Key = std::tuple<void *, int64_t, std::vector<void *>>;
+
+  mlir::Value emitUncached(mlir::Value value, mlir::ValueRange indices, int64_t width);
+  mlir::Value emitConstant(graph::ConstantOp op, int64_t width);
+  mlir::Value emitConcat(graph::ConcatOp op, mlir::ValueRange indices, int64_t width);
+  mlir::Value emitIota(graph::IotaOp op, mlir::ValueRange indices, int64_t width);
+  mlir::Value emitIndex(mlir::Value value, mlir::ValueRange indices);
+  mlir::Value splat(mlir::Value element, int64_t width);
+  llvm::SmallVector<mlir::Value> reshapeIndices(mlir::ValueRange indices, mlir::RankedTensorType from,
+                                                mlir::RankedTensorType to);
+
   KernelBuilder &kernel;
+  IndexMath math;
+  ScopedCache<Key> cache;
   llvm::DenseMap<mlir::Value, Source> sources;
 };
 

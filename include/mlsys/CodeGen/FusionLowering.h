@@ -56,10 +56,14 @@ struct KernelBuilder {
   llvm::SmallVector<mlir::Value> inputs, outputs;
   /// By name; made on demand by `extent`.
   llvm::StringMap<mlir::Value> symbols;
+  /// The names of the kernel's symbol arguments, in order.
+  llvm::SmallVector<std::string> symbolNames;
   /// CPU: scratch memory (memref<?xi8>) and the range of tasks.
   mlir::Value scratch, begin, end;
   /// CPU: bytes of scratch handed out so far.
   int64_t scratchBytes = 0;
+  /// Set, after an error on the operation at fault, by code that has no other way to fail.
+  bool failed = false;
 
   /// The value of an extent as an index: a constant or arithmetic over symbols, which
   /// become arguments of the kernel.
@@ -68,7 +72,16 @@ struct KernelBuilder {
   mlir::Value allocScratch(int64_t count, mlir::Type elementType);
   /// The flat buffer of a block argument of the fusion's body.
   mlir::Value bufferOf(mlir::BlockArgument argument);
+  /// The flat buffer of the output at a position of the terminator; for a
+  /// cache_write, the buffer of the layer.
+  mlir::Value bufferOfOutput(unsigned position);
 };
+
+/// The flat buffer that holds elements of a tensor or a KV layer: i1 and
+/// 16-bit floats as they are, ui8 as i8.
+mlir::MemRefType getBufferType(mlir::Type graphType);
+/// The type that elements are computed in: f32 for 16-bit floats, i8 for ui8.
+mlir::Type getComputeType(mlir::Type elementType);
 
 /// How one kernel is launched and what it asks of its operands. Expressions are
 /// over affine symbols in the order of the enclosing function's `graph.symbols`; build
