@@ -1,0 +1,569 @@
+//===- attention.cuh - Attention, prefill and decode ------------*- C++ -*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+//
+// softmax(scale * Q K^T) V for grouped queries, over a paged cache or over K and V
+// in memory. T is f32, f16 or bf16; D, the head size, is a multiple of 8 up to 256.
+//
+//   // Prefill and plain attention: grid (ceil(T / rows), heads, requests), where
+//   // rows = PrefillConfig<T, D>::Rows; block PrefillConfig<T, D>::threads; shared
+//   // memory PrefillConfig<T, D>::sharedBytes().
+//   PagedKV<bf16> kv{a3, page_stride, k_offset, v_offset, page_size, D};
+//   attention_prefill<64>(a0, a1, kv, query_start, context_length, block_table, P, heads, kv_heads, scale, causal);
+//   attention_plain<64>(q, q_strides, out, out_strides, ContiguousKV..., S_q, S_k, heads, kv_heads, scale, causal);
+//
+//   // Decode, one query a request: grid (heads / G, requests, splits), block
+//   // DecodeConfig<D, G>::threads, shared memory DecodeConfig<D, G>::sharedBytes().
+//   // G divides heads / kv_heads and is at most 8.
+//   attention_decode<64, G>(q, out, kv, context_length, block_table, P, heads, kv_heads, scale);
+//   // With splits > 1 each block takes a part of the context and attention_combine, a
+//   // second kernel with grid (heads, requests) and a block of 32 threads or more,
+//   // joins the parts:
+//   attention_decode_split<64, G>(q, workspace, kv, ..., splits);
+//   attention_combine<64>(workspace, out, heads, splits);
+//   // workspace: requests * heads * splits * (D + 2) floats.
+//
+// * Q and the result are [T, heads, D]; the rows of request r are query_start[r] to
+//   query_start[r + 1] - 1, all of them new tokens. context_length[r] counts the keys,
+//   the new ones included; block_table is [R, P]. All three are i32.
+// * Causal: query i of n sees the keys up to position context_length - n + i.
+//   A query that sees no key gives zeros.
+// * Pages of the cache are [layers][K then V][kv_head][page_size][D]; k_offset and
+//   v_offset are the bytes from a page's start to the layer's K and V.
+// * Q, K, V and results are aligned to 16 bytes, and so are all strides.
+// * PrefillConfig<T, D>: 16-bit: 128 threads, Rows 64, Keys 64 (32 when D > 128), with DP = D rounded up to 16
+//     bytes = (Rows + 4 * Keys) * (DP + 8) * 2
+//   f32: 128 threads, Rows 16, Keys 32
+//     bytes = ((16 + 2 * 32) * (D + 4) + 16 * 33) * 4
+// * DecodeConfig<D, G>: 128 threads; bytes = 4 * G * (D + 2) * 4
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+#include "mlsys/matmul.cuh"
+#include "mlsys/reduce.cuh"
+
+//===----------------------------------------------------------------------===//
+// Where keys and values are
+//===----------------------------------------------------------------------===//
+
+/// The row of slot `slot` (page * page_size + row in page) for one KV head, or null
+/// when the slot is negative: not to be written. `offset` is k_offset or v_offset.
+template <class T>
+inline T *cache_row(T *pages, i64 page_stride, i64 offset, i64 slot, int page_size, int kv_head, int head_dim) {
+  if (slot < 0)
+    return nullptr;
+  i64 page = slot / page_size, row = slot % page_size;
+  return (T *)((u8 *)pages + page * page_stride + offset) + ((i64)kv_head * page_size + row) * head_dim;
+}
+
+/// Keys and values in the pages of a cache. Offsets and strides in bytes.
+template <class T> struct PagedKV {
+  typedef T element;
+  const T *pages;
+  i64 page_stride, k_offset, v_offset;
+  int page_size, head_dim;
+  /// The pages of the request at hand.
+  const i32 *block_table = nullptr;
+
+  const T *row(i64 offset, int head, int position) const {
+    i64 page = block_table[position / page_size];
+    return (const T *)((const u8 *)pages + page * page_stride + offset) +
+           ((i64)head * page_size + position % page_size) * head_dim;
+  }
+  const T *key(int head, int position) const { return row(k_offset, head, position); }
+  const T *value(int head, int position) const { return row(v_offset, head, position); }
+};
+
+/// Element strides of a tensor with batches, positions, heads and contiguous
+/// elements: [B, S, H, D] or [B, H, S, D].
+struct Strides {
+  i64 batch, position, head;
+};
+
+/// Keys and values in memory.
+template <class T> struct ContiguousKV {
+  typedef T element;
+  const T *k, *v;
+  Strides k_strides, v_strides;
+  /// The batch at hand.
+  int batch = 0;
+
+  const T *key(int head, int position) const {
+    return k + batch * k_strides.batch + (i64)position * k_strides.position + head * k_strides.head;
+  }
+  const T *value(int head, int position) const {
+    return v + batch * v_strides.batch + (i64)position * v_strides.position + head * v_strides.head;
+  }
+};
+
+/// The queries of one request and head: where row 0 is, elements from row to row in
+/// the input and the result, how many rows and keys there are.
+template <class T> struct Queries {
+  const T *q;
+  T *out;
+  i64 q_stride, out_stride;
+  int count, context;
+  /// Queries see all keys when false.
+  bool causal;
+
+  /// How many keys query i sees.
+  int visible(int i) const {
+    if (i >= count)
+      return 0;
+    int keys = causal ? context - count + i + 1 : context;
+    return keys < 0 ? 0 : keys;
+  }
+};
+
+inline constexpr float minus_infinity = __builtin_bit_cast(float, 0xff800000u);
+
+//===----------------------------------------------------------------------===//
+// Prefill
+//===----------------------------------------------------------------------===//
+
+template <class T, int D> struct PrefillConfig {
+  static_assert(D % 8 == 0 && D <= 256);
+  static constexpr int threads = 128;
+  static constexpr int Rows = is_half<T> ? 64 : 16;
+  static constexpr int Keys = is_half<T> && D <= 128 ? 64 : 32;
+  /// D rounded up to what mma takes.
+  static constexpr int Padded = is_half<T> ? (D + 15) / 16 * 16 : D;
+  /// Elements from row to row in shared memory: rows start in different banks.
+  static constexpr int Stride = is_half<T> ? Padded + 8 : D + 4;
+  static constexpr int sharedBytes() {
+    return is_half<T> ? (Rows + 4 * Keys) * Stride * 2 : ((Rows + 2 * Keys) * Stride + Rows * 33) * 4;
+  }
+};
+
+/// 16-bit rows of queries [tile * Rows, ...) on tensor cores: each warp has 16 rows, the
+/// softmax is kept up over blocks of keys, the next block is fetched meanwhile.
+template <int D, class T, class KV>
+inline void attention_tile_mma(const Queries<T> &queries, const KV &kv, int kv_head, int tile, float scale) {
+  typedef PrefillConfig<T, D> Config;
+  constexpr int Rows = Config::Rows, Keys = Config::Keys, DP = Config::Padded, Stride = Config::Stride;
+  constexpr int chunks = DP / 8, NK = Keys / 8, ND = DP / 8;
+  T *sharedQ = shared_memory<T>(), *sharedKV = sharedQ + Rows * Stride;
+  const int lane = thread_x() % 32, warp = thread_x() / 32, first = tile * Rows;
+  const int last = min_int(first + Rows, queries.count) - 1;
+  const int keys = queries.visible(last), blocks = (keys + Keys - 1) / Keys;
+
+  for (int i = thread_x(); i < Rows * chunks; i += Config::threads) {
+    int row = i / chunks, at = i % chunks * 8;
+    stage_chunk(sharedQ + row * Stride + at, queries.q + (i64)(first + row) * queries.q_stride + at, queries.q,
+                first + row < queries.count && at < D ? 8 : 0, true);
+  }
+  auto fetch = [&](int block) {
+    T *into = sharedKV + (block & 1) * 2 * Keys * Stride;
+    for (int i = thread_x(); i < Keys * chunks; i += Config::threads) {
+      int row = i / chunks, at = i % chunks * 8, position = block * Keys + row;
+      bool valid = position < keys && at < D;
+      int from = valid ? position : 0, column = valid ? at : 0;
+      stage_chunk(into + row * Stride + at, kv.key(kv_head, from) + column, queries.q, valid ? 8 : 0, true);
+      stage_chunk(into + (Keys + row) * Stride + at, kv.value(kv_head, from) + column, queries.q, valid ? 8 : 0, true);
+    }
+  };
+  if (blocks > 0)
+    fetch(0);
+  cp_commit();
+
+  float sums[ND][4], largest[2] = {minus_infinity, minus_infinity}, total[2] = {0.0f, 0.0f};
+  MLSYS_UNROLL
+  for (int j = 0; j < ND; ++j)
+    MLSYS_UNROLL
+    for (int e = 0; e < 4; ++e)
+      sums[j][e] = 0.0f;
+  // Rows lane / 4 and lane / 4 + 8 of the warp's 16 are this lane's.
+  const int row0 = first + warp * 16 + (lane >> 2);
+  const int limit[2] = {queries.visible(row0), queries.visible(row0 + 8)};
+  const float scale2 = scale * 1.44269504f; // exp(x) = exp2(x * log2(e))
+
+  for (int block = 0; block < blocks; ++block) {
+    if (block + 1 < blocks)
+      fetch(block + 1);
+    cp_commit();
+    cp_wait<1>();
+    bar_sync();
+    const T *keyTile = sharedKV + (block & 1) * 2 * Keys * Stride, *valueTile = keyTile + Keys * Stride;
+
+    float scores[NK][4];
+    MLSYS_UNROLL
+    for (int j = 0; j < NK; ++j)
+      MLSYS_UNROLL
+      for (int e = 0; e < 4; ++e)
+        scores[j][e] = 0.0f;
+    MLSYS_UNROLL
+    for (int ks = 0; ks < DP / 16; ++ks) {
+      u32 left[4];
+      ldsm4(left, shared_address(sharedQ + (warp * 16 + (lane & 15)) * Stride + ks * 16 + (lane >> 4) * 8));
+      MLSYS_UNROLL
+      for (int j = 0; j < NK / 2; ++j) {
+        u32 right[4];
+        ldsm4(right, shared_address(keyTile + (j * 16 + (lane & 7) + ((lane >> 4) << 3)) * Stride + ks * 16 +
+                                    ((lane >> 3) & 1) * 8));
+        mma<T>(scores[2 * j], left, right);
+        mma<T>(scores[2 * j + 1], left, right + 2);
+      }
+    }
+
+    MLSYS_UNROLL
+    for (int h = 0; h < 2; ++h) {
+      float peak = largest[h];
+      MLSYS_UNROLL
+      for (int j = 0; j < NK; ++j)
+        MLSYS_UNROLL
+        for (int e = 0; e < 2; ++e) {
+          int position = block * Keys + j * 8 + (lane & 3) * 2 + e;
+          float &score = scores[j][2 * h + e];
+          score = position < limit[h] ? score * scale2 : minus_infinity;
+          peak = fmax(peak, score);
+        }
+      peak = fmax(peak, shfl_xor(peak, 1));
+      peak = fmax(peak, shfl_xor(peak, 2));
+      float base = peak == minus_infinity ? 0.0f : peak;
+      float shrink = exp2(largest[h] - base);
+      largest[h] = peak;
+      total[h] *= shrink;
+      MLSYS_UNROLL
+      for (int j = 0; j < NK; ++j)
+        MLSYS_UNROLL
+        for (int e = 0; e < 2; ++e) {
+          float &score = scores[j][2 * h + e];
+          score = exp2(score - base);
+          total[h] += score;
+        }
+      MLSYS_UNROLL
+      for (int j = 0; j < ND; ++j) {
+        sums[j][2 * h] *= shrink;
+        sums[j][2 * h + 1] *= shrink;
+      }
+    }
+
+    MLSYS_UNROLL
+    for (int ks = 0; ks < Keys / 16; ++ks) {
+      const float *even = scores[2 * ks], *odd = scores[2 * ks + 1];
+      const u32 left[4] = {pack2<T>(even[0], even[1]), pack2<T>(even[2], even[3]), pack2<T>(odd[0], odd[1]),
+                           pack2<T>(odd[2], odd[3])};
+      MLSYS_UNROLL
+      for (int j = 0; j < ND / 2; ++j) {
+        u32 right[4];
+        ldsm4_trans(right, shared_address(valueTile + (ks * 16 + (lane & 15)) * Stride + j * 16 + (lane >> 4) * 8));
+        mma<T>(sums[2 * j], left, right);
+        mma<T>(sums[2 * j + 1], left, right + 2);
+      }
+    }
+    bar_sync(); // the block's stage is filled again
+  }
+  cp_wait<0>();
+
+  MLSYS_UNROLL
+  for (int h = 0; h < 2; ++h) {
+    float sum = total[h];
+    sum += shfl_xor(sum, 1);
+    sum += shfl_xor(sum, 2);
+    float inverse = sum == 0.0f ? 0.0f : 1.0f / sum;
+    int row = row0 + 8 * h;
+    if (row >= queries.count)
+      continue;
+    T *out = queries.out + (i64)row * queries.out_stride;
+    MLSYS_UNROLL
+    for (int j = 0; j < ND; ++j) {
+      int column = j * 8 + (lane & 3) * 2;
+      if (column < D)
+        *(u32 *)(out + column) = pack2<T>(sums[j][2 * h] * inverse, sums[j][2 * h + 1] * inverse);
+    }
+  }
+}
+
+/// f32 rows in exact f32: eight lanes have a row; each computes the scores of every
+/// eighth key and the sums of every eighth group of four columns.
+template <int D, class KV>
+inline void attention_tile_simt(const Queries<float> &queries, const KV &kv, int kv_head, int tile, float scale) {
+  typedef PrefillConfig<float, D> Config;
+  constexpr int Rows = Config::Rows, Keys = Config::Keys, Stride = Config::Stride, chunks = D / 4;
+  constexpr int ND = (chunks + 7) / 8, NK = Keys / 8;
+  float *sharedQ = shared_memory<float>(), *sharedK = sharedQ + Rows * Stride, *sharedV = sharedK + Keys * Stride;
+  const int r = thread_x() / 8, part = thread_x() % 8, first = tile * Rows;
+  float *weightsOfRow = sharedV + Keys * Stride + r * 33;
+  const int keys = queries.visible(min_int(first + Rows, queries.count) - 1), limit = queries.visible(first + r);
+
+  for (int i = thread_x(); i < Rows * chunks; i += Config::threads) {
+    int row = i / chunks, at = i % chunks * 4;
+    vec<float, 4> values = broadcast<4>(0.0f);
+    if (first + row < queries.count)
+      values = load<4>(queries.q + (i64)(first + row) * queries.q_stride + at);
+    store<4>(sharedQ + row * Stride + at, values);
+  }
+
+  vec<float, 4> sums[ND];
+  MLSYS_UNROLL
+  for (int j = 0; j < ND; ++j)
+    sums[j] = broadcast<4>(0.0f);
+  float largest = minus_infinity, total = 0.0f;
+  for (int start = 0; start < keys; start += Keys) {
+    for (int i = thread_x(); i < Keys * chunks; i += Config::threads) {
+      int row = i / chunks, at = i % chunks * 4;
+      vec<float, 4> key = broadcast<4>(0.0f), value = key;
+      if (start + row < keys) {
+        key = load<4>(kv.key(kv_head, start + row) + at);
+        value = load<4>(kv.value(kv_head, start + row) + at);
+      }
+      store<4>(sharedK + row * Stride + at, key);
+      store<4>(sharedV + row * Stride + at, value);
+    }
+    bar_sync();
+
+    float scores[NK], peak = largest;
+    MLSYS_UNROLL
+    for (int j = 0; j < NK; ++j)
+      scores[j] = 0.0f;
+    for (int at = 0; at < D; at += 4) {
+      vec<float, 4> q = load<4>(sharedQ + r * Stride + at);
+      MLSYS_UNROLL
+      for (int j = 0; j < NK; ++j) {
+        vec<float, 4> key = load<4>(sharedK + (part + 8 * j) * Stride + at);
+        MLSYS_UNROLL
+        for (int e = 0; e < 4; ++e)
+          scores[j] = fma(q[e], key[e], scores[j]);
+      }
+    }
+    MLSYS_UNROLL
+    for (int j = 0; j < NK; ++j) {
+      scores[j] = start + part + 8 * j < limit ? scores[j] * scale : minus_infinity;
+      peak = fmax(peak, scores[j]);
+    }
+    MLSYS_UNROLL
+    for (int mask = 1; mask < 8; mask *= 2)
+      peak = fmax(peak, shfl_xor(peak, mask));
+    float base = peak == minus_infinity ? 0.0f : peak;
+    float shrink = exp(largest - base);
+    largest = peak;
+    total *= shrink;
+    MLSYS_UNROLL
+    for (int j = 0; j < NK; ++j) {
+      float weight = exp(scores[j] - base);
+      total += weight;
+      weightsOfRow[part + 8 * j] = weight;
+    }
+    warp_sync();
+    MLSYS_UNROLL
+    for (int j = 0; j < ND; ++j)
+      sums[j] = sums[j] * shrink;
+    for (int key = 0; key < Keys; ++key) {
+      float weight = weightsOfRow[key];
+      MLSYS_UNROLL
+      for (int j = 0; j < ND; ++j) {
+        int at = (part + 8 * j) * 4;
+        if (chunks % 8 != 0 && at >= D)
+          continue;
+        vec<float, 4> value = load<4>(sharedV + key * Stride + at);
+        MLSYS_UNROLL
+        for (int e = 0; e < 4; ++e)
+          sums[j][e] = fma(weight, value[e], sums[j][e]);
+      }
+    }
+    bar_sync(); // the next keys take the place
+  }
+  MLSYS_UNROLL
+  for (int mask = 1; mask < 8; mask *= 2)
+    total += shfl_xor(total, mask);
+  float inverse = total == 0.0f ? 0.0f : 1.0f / total;
+  if (first + r >= queries.count)
+    return;
+  MLSYS_UNROLL
+  for (int j = 0; j < ND; ++j)
+    if (int at = (part + 8 * j) * 4; at < D)
+      store<4>(queries.out + (i64)(first + r) * queries.out_stride + at, sums[j] * inverse);
+}
+
+template <int D, class T, class KV>
+inline void attention_tile(const Queries<T> &queries, const KV &kv, int kv_head, int tile, float scale) {
+  if constexpr (is_half<T>)
+    attention_tile_mma<D>(queries, kv, kv_head, tile, scale);
+  else
+    attention_tile_simt<D>(queries, kv, kv_head, tile, scale);
+}
+
+/// New tokens of several requests over a paged cache that holds their keys already.
+template <int D, class T>
+inline void attention_prefill(const T *q, T *out, PagedKV<T> kv, const i32 *query_start, const i32 *context_length,
+                              const i32 *block_table, i64 pages_per_request, int heads, int kv_heads, float scale,
+                              bool causal) {
+  const int head = block_y(), request = block_z();
+  const int begin = query_start[request], count = query_start[request + 1] - begin;
+  if (block_x() * PrefillConfig<T, D>::Rows >= count)
+    return;
+  kv.block_table = block_table + request * pages_per_request;
+  const i64 stride = (i64)heads * D, start = begin * stride + head * D;
+  attention_tile<D>(Queries<T>{q + start, out + start, stride, stride, count, context_length[request], causal}, kv,
+                    head / (heads / kv_heads), block_x(), scale);
+}
+
+/// Attention of a model without a cache: S_q queries and S_k keys in every batch; grid
+/// (ceil(S_q / Rows), heads, batches).
+template <int D, class T>
+inline void attention_plain(const T *q, Strides q_strides, T *out, Strides out_strides, ContiguousKV<T> kv, i64 s_q,
+                            i64 s_k, int heads, int kv_heads, float scale, bool causal) {
+  const int head = block_y(), batch = block_z();
+  kv.batch = batch;
+  attention_tile<D>(Queries<T>{q + batch * q_strides.batch + head * q_strides.head,
+                               out + batch * out_strides.batch + head * out_strides.head, q_strides.position,
+                               out_strides.position, (int)s_q, (int)s_k, causal},
+                    kv, head / (heads / kv_heads), block_x(), scale);
+}
+
+//===----------------------------------------------------------------------===//
+// Decode
+//===----------------------------------------------------------------------===//
+
+template <int D, int G> struct DecodeConfig {
+  static_assert(D % 8 == 0 && D <= 256 && G <= 8);
+  static constexpr int threads = 128, Warps = threads / 32;
+  /// Lanes that share a key, eight elements each: a power of two.
+  static constexpr int Lanes = D <= 8 ? 1 : D <= 16 ? 2 : D <= 32 ? 4 : D <= 64 ? 8 : D <= 128 ? 16 : 32;
+  static constexpr int sharedBytes() { return Warps * G * (D + 2) * 4; }
+};
+
+/// Attention of G query heads with keys [begin, end). Afterwards shared memory holds,
+/// for each warp and head, D unnormalized sums, the largest score and the total.
+template <int D, int G, class T, class KV>
+inline void attention_decode_keys(const T *q, const KV &kv, int kv_head, int begin, int end, float scale) {
+  typedef DecodeConfig<D, G> Config;
+  constexpr int Lanes = Config::Lanes, PerWarp = 32 / Lanes;
+  const int lane = thread_x() % 32, warp = thread_x() / 32, at = lane % Lanes * 8;
+  const bool active = at < D;
+  vec<float, 8> query[G], sums[G];
+  float largest[G], total[G];
+  MLSYS_UNROLL
+  for (int g = 0; g < G; ++g) {
+    query[g] = sums[g] = broadcast<8>(0.0f);
+    if (active)
+      query[g] = convert<float>(load<8>(q + g * D + at)) * scale;
+    largest[g] = minus_infinity;
+    total[g] = 0.0f;
+  }
+  for (int start = begin; start < end; start += Config::Warps * PerWarp) {
+    int position = start + warp * PerWarp + lane / Lanes;
+    bool valid = position < end;
+    vec<float, 8> key = broadcast<8>(0.0f), value = key;
+    if (valid && active) {
+      key = convert<float>(load<8>(kv.key(kv_head, position) + at));
+      value = convert<float>(load<8>(kv.value(kv_head, position) + at));
+    }
+    MLSYS_UNROLL
+    for (int g = 0; g < G; ++g) {
+      float score = 0.0f;
+      MLSYS_UNROLL
+      for (int e = 0; e < 8; ++e)
+        score = fma(query[g][e], key[e], score);
+      MLSYS_UNROLL
+      for (int mask = Lanes / 2; mask > 0; mask /= 2)
+        score += shfl_xor(score, mask);
+      if (!valid)
+        continue;
+      float peak = fmax(largest[g], score), shrink = exp(largest[g] - peak), weight = exp(score - peak);
+      largest[g] = peak;
+      total[g] = total[g] * shrink + weight;
+      MLSYS_UNROLL
+      for (int e = 0; e < 8; ++e)
+        sums[g][e] = fma(weight, value[e], sums[g][e] * shrink);
+    }
+  }
+  // Lanes with the same columns first, then the warps through shared memory.
+  float *shared = shared_memory<float>();
+  MLSYS_UNROLL
+  for (int g = 0; g < G; ++g) {
+    MLSYS_UNROLL
+    for (int mask = Lanes; mask < 32; mask *= 2) {
+      float peak = fmax(largest[g], shfl_xor(largest[g], mask));
+      float shrink = largest[g] == minus_infinity ? 0.0f : exp(largest[g] - peak);
+      largest[g] = peak;
+      total[g] *= shrink;
+      total[g] += shfl_xor(total[g], mask);
+      sums[g] = sums[g] * shrink;
+      MLSYS_UNROLL
+      for (int e = 0; e < 8; ++e)
+        sums[g][e] += shfl_xor(sums[g][e], mask);
+    }
+    float *mine = shared + (warp * G + g) * (D + 2);
+    if (lane < Lanes && active)
+      MLSYS_UNROLL
+      for (int e = 0; e < 8; ++e)
+        mine[at + e] = sums[g][e];
+    if (lane == 0) {
+      mine[D] = largest[g];
+      mine[D + 1] = total[g];
+    }
+  }
+  bar_sync();
+}
+
+/// Joins `parts` results of D sums, largest score and total, `stride` floats apart:
+/// column `column` of the whole.
+template <int D>
+inline float attention_join(const float *parts, int count, i64 stride, int column, float &largest, float &total) {
+  largest = minus_infinity;
+  for (int i = 0; i < count; ++i)
+    largest = fmax(largest, parts[i * stride + D]);
+  float sum = 0.0f;
+  total = 0.0f;
+  for (int i = 0; i < count; ++i) {
+    float peak = parts[i * stride + D], factor = peak == minus_infinity ? 0.0f : exp(peak - largest);
+    sum = fma(parts[i * stride + column], factor, sum);
+    total = fma(parts[i * stride + D + 1], factor, total);
+  }
+  return sum;
+}
+
+/// One query a request: token r is request r's.
+template <int D, int G, class T>
+inline void attention_decode(const T *q, T *out, PagedKV<T> kv, const i32 *context_length, const i32 *block_table,
+                             i64 pages_per_request, int heads, int kv_heads, float scale) {
+  typedef DecodeConfig<D, G> Config;
+  const int head = block_x() * G, request = block_y();
+  kv.block_table = block_table + request * pages_per_request;
+  const i64 start = ((i64)request * heads + head) * D;
+  attention_decode_keys<D, G>(q + start, kv, head / (heads / kv_heads), 0, context_length[request], scale);
+  const float *shared = shared_memory<float>();
+  for (int i = thread_x(); i < G * D; i += Config::threads) {
+    float largest, total;
+    float sum = attention_join<D>(shared + i / D * (D + 2), Config::Warps, G * (D + 2), i % D, largest, total);
+    out[start + i] = convert<T>(total == 0.0f ? 0.0f : sum / total);
+  }
+}
+
+/// The same for part block_z() of the keys, which are cut into `splits` parts.
+template <int D, int G, class T>
+inline void attention_decode_split(const T *q, float *workspace, PagedKV<T> kv, const i32 *context_length,
+                                   const i32 *block_table, i64 pages_per_request, int heads, int kv_heads, float scale,
+                                   int splits) {
+  typedef DecodeConfig<D, G> Config;
+  const int head = block_x() * G, request = block_y(), split = block_z();
+  kv.block_table = block_table + request * pages_per_request;
+  const int context = context_length[request], part = (context + splits - 1) / splits;
+  attention_decode_keys<D, G>(q + ((i64)request * heads + head) * D, kv, head / (heads / kv_heads), split * part,
+                              min_int((split + 1) * part, context), scale);
+  const float *shared = shared_memory<float>();
+  for (int i = thread_x(); i < G * D; i += Config::threads) {
+    int g = i / D, column = i % D;
+    float largest, total;
+    float sum = attention_join<D>(shared + g * (D + 2), Config::Warps, G * (D + 2), column, largest, total);
+    float *result = workspace + (((i64)request * heads + head + g) * splits + split) * (D + 2);
+    result[column] = sum;
+    if (column == 0) {
+      result[D] = largest;
+      result[D + 1] = total;
+    }
+  }
+}
+
+/// Joins the parts of attention_decode_split; grid (heads, requests).
+template <int D, class T> inline void attention_combine(const float *workspace, T *out, int heads, int splits) {
+  const i64 row = (i64)block_y() * heads + block_x();
+  for (int column = thread_x(); column < D; column += block_dim_x()) {
+    float largest, total;
+    float sum = attention_join<D>(workspace + row * splits * (D + 2), splits, D + 2, column, largest, total);
+    out[row * D + column] = convert<T>(total == 0.0f ? 0.0f : sum / total);
+  }
+}

@@ -1,0 +1,306 @@
+//===- DeviceAttentionTest.cpp - attention.cuh ----------------------------===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+
+#include "DeviceTest.h"
+
+using namespace mlsys::rt;
+using namespace mlsys::rt::test;
+
+namespace {
+
+/// The kernels of one element type and head size: cache write, prefill, decode, decode
+/// in parts, plain.
+struct Variant {
+  std::string type;
+  int headDim;
+  int group;
+};
+const std::vector<Variant> variants = {{"bf16", 64, 3}, {"bf16", 24, 2}, {"f16", 8, 1}, {"bf16", 160, 4},
+                                       {"f32", 64, 2},  {"f32", 40, 1}, {"f32", 256, 8}};
+constexpr int heads = 8, pageSize = 4, layers = 2;
+
+std::string replaceAll(std::string text, const std::string &from, const std::string &to) {
+  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
+    text.replace(at, from.size(), to);
+  return text;
+}
+
+std::vector<HostCudaDevice::Source> sourcesOf(const Variant &variant) {
+  const std::pair<const char *, const char *> bodies[] = {
+      {"write", R"(
+extern "C" __global__ void __launch_bounds__(32) NAME(const T *a0, T *a1, const i64 *a2, long long H, long long stride, long long offset) {
+  T *row = cache_row(a1, stride, offset, a2[block_x()], 4, block_y(), D);
+  if (row)
+    for (int i = thread_x(); i < D; i += block_dim_x())
+      row[i] = a0[((i64)block_x() * H + block_y()) * D + i];
+}
+)"},
+      {"prefill", R"(
+extern "C" __global__ void __launch_bounds__(128) NAME(const T *a0, const T *a1, T *a2, const i32 *a3, const i32 *a4, const i32 *a5, long long H, long long KV, long long P, long long stride, long long k, long long v, long long causal) {
+  PagedKV<T> kv{a1, stride, k, v, 4, D};
+  attention_prefill<D>(a0, a2, kv, a3, a4, a5, P, H, KV, 0.125f, causal != 0);
+}
+)"},
+      {"decode", R"(
+extern "C" __global__ void __launch_bounds__(128) NAME(const T *a0, const T *a1, T *a2, const i32 *a4, const i32 *a5, long long H, long long KV, long long P, long long stride, long long k, long long v) {
+  PagedKV<T> kv{a1, stride, k, v, 4, D};
+  attention_decode<D, G>(a0, a2, kv, a4, a5, P, H, KV, 0.125f);
+}
+)"},
+      {"split", R"(
+extern "C" __global__ void __launch_bounds__(128) NAME(const T *a0, const T *a1, f32 *a2, const i32 *a4, const i32 *a5, long long H, long long KV, long long P, long long stride, long long k, long long v, long long splits) {
+  PagedKV<T> kv{a1, stride, k, v, 4, D};
+  attention_decode_split<D, G>(a0, a2, kv, a4, a5, P, H, KV, 0.125f, splits);
+}
+)"},
+      {"combine", R"(
+extern "C" __global__ void __launch_bounds__(32) NAME(const f32 *a0, T *a1, long long H, long long splits) {
+  attention_combine<D>(a0, a1, H, splits);
+}
+)"},
+      {"plain", R"(
+extern "C" __global__ void __launch_bounds__(128) NAME(const T *a0, const T *a1, const T *a2, T *a3, i32 *a4, long long H, long long KV, long long SQ, long long SK, long long causal) {
+  if (thread_x() == 0) {
+    a4[0] = PrefillConfig<T, D>::sharedBytes();
+    a4[1] = PrefillConfig<T, D>::Rows;
+    a4[2] = DecodeConfig<D, G>::sharedBytes();
+  }
+  // Q and the result are [B, S, H, D], K is [B, KV, S, D], V is [B, S, KV, D].
+  ContiguousKV<T> kv{a1, a2, {KV * SK * D, D, SK * D}, {SK * KV * D, KV * D, D}};
+  if (SQ > 0)
+    attention_plain<D>(a0, Strides{SQ * H * D, H * D, D}, a3, Strides{SQ * H * D, H * D, D}, kv, SQ, SK, H, KV, 0.125f, causal != 0);
+}
+)"}};
+  std::vector<HostCudaDevice::Source> sources;
+  for (auto &[name, body] : bodies) {
+    std::string full = fmt::format("{}_{}_{}_{}", name, variant.type, variant.headDim, variant.group);
+    std::string text = "#include \"mlsys/attention.cuh\"\nnamespace NAME_types {\ntypedef " + variant.type +
+                       " T;\nconstexpr int D = " + std::to_string(variant.headDim) +
+                       ", G = " + std::to_string(variant.group) + ";\n}\nusing namespace NAME_types;\n" + body;
+    sources.push_back({full, replaceAll(text, "NAME", full)});
+  }
+  return sources;
+}
+
+struct Loaded {
+  HostCudaDevice device;
+  explicit Loaded(size_t variant, HostSchedule schedule) : device(2, schedule) {
+    device.loadSources(sourcesOf(variants[variant]));
+  }
+};
+
+std::vector<char> encode(const std::string &type, const std::vector<float> &values) {
+  std::vector<char> bytes;
+  for (float value : values) {
+    uint16_t bits = floatToBf16(value);
+    if (type == "f16") {
+      _Float16 half = static_cast<_Float16>(value);
+      std::memcpy(&bits, &half, 2);
+    }
+    const char *from = type == "f32" ? reinterpret_cast<char *>(&value) : reinterpret_cast<char *>(&bits);
+    bytes.insert(bytes.end(), from, from + (type == "f32" ? 4 : 2));
+  }
+  return bytes;
+}
+
+std::vector<float> decode(const std::string &type, const std::vector<char> &bytes) {
+  std::vector<float> values(bytes.size() / (type == "f32" ? 4 : 2));
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (type == "f32") {
+      std::memcpy(&values[i], &bytes[4 * i], 4);
+      continue;
+    }
+    uint16_t bits;
+    std::memcpy(&bits, &bytes[2 * i], 2);
+    _Float16 half;
+    std::memcpy(&half, &bits, 2);
+    values[i] = type == "bf16" ? bf16ToFloat(bits) : static_cast<float>(half);
+  }
+  return values;
+}
+
+/// Attention of one query (D elements) over `count` keys and values.
+template <class Key, class Value>
+std::vector<double> reference(const float *q, int d, int count, Key key, Value value) {
+  std::vector<double> scores(count), result(d, 0.0);
+  double largest = -1e300, total = 0;
+  for (int j = 0; j < count; ++j) {
+    double score = 0;
+    for (int e = 0; e < d; ++e)
+      score += double(q[e]) * key(j)[e];
+    scores[j] = score * 0.125;
+    largest = std::max(largest, scores[j]);
+  }
+  for (double &score : scores)
+    total += score = std::exp(score - largest);
+  for (int j = 0; j < count; ++j)
+    for (int e = 0; e < d; ++e)
+      result[e] += scores[j] / total * value(j)[e];
+  return result;
+}
+
+double toleranceOf(const std::string &type) { return type == "f32" ? 2e-5 : type == "f16" ? 4e-3 : 2.5e-2; }
+
+class DeviceAttentionTest : public testing::TestWithParam<std::tuple<size_t, HostSchedule>> {
+protected:
+  const Variant &variant = variants[std::get<0>(GetParam())];
+  Loaded loaded{std::get<0>(GetParam()), std::get<1>(GetParam())};
+  HostCudaDevice &device = loaded.device;
+  int d = variant.headDim, kvHeads = 0;
+  int elementBytes = variant.type == "f32" ? 4 : 2;
+
+  void SetUp() override {
+    // heads is a multiple of the group but for groups of 3, which get 6 heads.
+    queryHeads = variant.group == 3 ? 6 : heads;
+    kvHeads = queryHeads / variant.group;
+    DeviceBuffer<int32_t> numbers(device, 3);
+    launchKernel(device, 5, {nullptr, nullptr, nullptr, nullptr, numbers.data}, {queryHeads, kvHeads, 0, 0, 0}, {1},
+                 128);
+    facts = numbers.read();
+  }
+  int queryHeads = 0;
+  std::vector<int32_t> facts;
+};
+
+} // namespace
+
+TEST_P(DeviceAttentionTest, pagedMatchesReference) {
+  // Requests with context {new tokens of the last step, keys in all}; the pages lie in
+  // no order, and the other layer's share of each page is NaN.
+  const std::vector<std::pair<int, int>> requests = {{5, 5}, {1, 9}, {70, 75}, {3, 40}};
+  const int tokens = 79, layer = 1;
+  const int64_t half = int64_t(pageSize) * kvHeads * d * elementBytes, pageBytes = 2 * layers * half;
+  const int64_t kOffset = layer * 2 * half, vOffset = kOffset + half;
+  const int pagesPerRequest = 20, pages = 64;
+  std::vector<int32_t> blockTable(requests.size() * pagesPerRequest, -1), starts = {0}, contexts;
+  int nextPage = 37;
+  for (size_t r = 0; r < requests.size(); ++r) {
+    starts.push_back(starts.back() + requests[r].first);
+    contexts.push_back(requests[r].second);
+    for (int p = 0; p * pageSize < requests[r].second; ++p) {
+      blockTable[r * pagesPerRequest + p] = nextPage;
+      nextPage = (nextPage + 23) % pages;
+    }
+  }
+  DeviceBuffer<char> cache(device, std::vector<char>(pages * pageBytes, char(0xff)));
+
+  // Every key and value goes in through the cache write kernel, with one token more that
+  // has no slot.
+  std::vector<std::vector<float>> keys, values;
+  for (size_t r = 0; r < requests.size(); ++r) {
+    int n = requests[r].second;
+    keys.push_back(randomValues(size_t(n + 1) * kvHeads * d, 10 + r));
+    values.push_back(randomValues(size_t(n + 1) * kvHeads * d, 20 + r));
+    std::vector<int64_t> slots;
+    for (int i = 0; i < n; ++i)
+      slots.push_back(int64_t(blockTable[r * pagesPerRequest + i / pageSize]) * pageSize + i % pageSize);
+    slots.push_back(-1);
+    DeviceBuffer<int64_t> slotBuffer(device, slots);
+    DeviceBuffer<char> k(device, encode(variant.type, keys[r])), v(device, encode(variant.type, values[r]));
+    launchKernel(device, 0, {k.data, cache.data, slotBuffer.data}, {kvHeads, pageBytes, kOffset}, {n + 1, kvHeads}, 32);
+    launchKernel(device, 0, {v.data, cache.data, slotBuffer.data}, {kvHeads, pageBytes, vOffset}, {n + 1, kvHeads}, 32);
+  }
+
+  std::vector<float> q = randomValues(size_t(tokens) * queryHeads * d, 5);
+  DeviceBuffer<char> queries(device, encode(variant.type, q)), out(device, q.size() * elementBytes);
+  DeviceBuffer<int32_t> start(device, starts), context(device, contexts), table(device, blockTable);
+  auto checkRow = [&](const std::vector<float> &result, int row, size_t request, int visible, int qRow) {
+    for (int h = 0; h < queryHeads; ++h) {
+      int kvHead = h / variant.group;
+      auto at = [&](const std::vector<float> &all) {
+        return [&, kvHead](int j) { return &all[(size_t(j) * kvHeads + kvHead) * d]; };
+      };
+      std::vector<double> expected =
+          reference(&q[(size_t(qRow) * queryHeads + h) * d], d, visible, at(keys[request]), at(values[request]));
+      for (int e = 0; e < d; ++e)
+        ASSERT_NEAR(result[(size_t(row) * queryHeads + h) * d + e], expected[e], toleranceOf(variant.type))
+            << "request " << request << " row " << row << " head " << h << " element " << e;
+    }
+  };
+  int rows = facts[1], tiles = (tokens + rows - 1) / rows;
+  for (int causal : {1, 0}) {
+    SCOPED_TRACE(causal);
+    launchKernel(device, 1, {queries.data, cache.data, out.data, start.data, context.data, table.data},
+                 {queryHeads, kvHeads, pagesPerRequest, pageBytes, kOffset, vOffset, causal},
+                 {tiles, queryHeads, int64_t(requests.size())}, 128, facts[0]);
+    std::vector<float> result = decode(variant.type, out.read());
+    for (size_t r = 0; r < requests.size(); ++r)
+      for (int i = 0; i < requests[r].first; ++i) {
+        int visible = causal ? requests[r].second - requests[r].first + i + 1 : requests[r].second;
+        checkRow(result, starts[r] + i, r, visible, starts[r] + i);
+        if (HasFatalFailure())
+          return;
+      }
+  }
+
+  // Decode: query r of the first R rows belongs to request r. A request without keys
+  // gives zeros.
+  const int count = static_cast<int>(requests.size());
+  std::vector<int32_t> decodeContexts = contexts;
+  decodeContexts[1] = 0;
+  DeviceBuffer<int32_t> decodeContext(device, decodeContexts);
+  DeviceBuffer<char> decoded(device, size_t(count) * queryHeads * d * elementBytes);
+  auto checkDecode = [&] {
+    std::vector<float> result = decode(variant.type, decoded.read());
+    for (int r = 0; r < count && !HasFatalFailure(); ++r)
+      checkRow(result, r, r, decodeContexts[r], r);
+  };
+  launchKernel(device, 2, {queries.data, cache.data, decoded.data, decodeContext.data, table.data},
+               {queryHeads, kvHeads, pagesPerRequest, pageBytes, kOffset, vOffset}, {queryHeads / variant.group, count},
+               128, facts[2]);
+  checkDecode();
+  for (int splits : {1, 3}) {
+    SCOPED_TRACE(splits);
+    DeviceBuffer<float> workspace(device, size_t(count) * queryHeads * splits * (d + 2));
+    device.zero(decoded.data, decoded.size);
+    launchKernel(device, 3, {queries.data, cache.data, workspace.data, decodeContext.data, table.data},
+                 {queryHeads, kvHeads, pagesPerRequest, pageBytes, kOffset, vOffset, splits},
+                 {queryHeads / variant.group, count, splits}, 128, facts[2]);
+    launchKernel(device, 4, {workspace.data, decoded.data}, {queryHeads, splits}, {queryHeads, count}, 32);
+    checkDecode();
+  }
+}
+
+TEST_P(DeviceAttentionTest, plainMatchesReference) {
+  for (auto [sq, sk] : {std::pair(1, 1), {17, 17}, {70, 70}, {3, 130}, {6, 2}})
+    for (int causal : {0, 1}) {
+      SCOPED_TRACE(fmt::format("S_q {} S_k {} causal {}", sq, sk, causal));
+      const int batches = 2;
+      std::vector<float> q = randomValues(size_t(batches) * sq * queryHeads * d, 1),
+                         k = randomValues(size_t(batches) * sk * kvHeads * d, 2),
+                         v = randomValues(size_t(batches) * sk * kvHeads * d, 3);
+      DeviceBuffer<char> a0(device, encode(variant.type, q)), a1(device, encode(variant.type, k)),
+          a2(device, encode(variant.type, v)), a3(device, q.size() * elementBytes);
+      DeviceBuffer<int32_t> numbers(device, 3);
+      launchKernel(device, 5, {a0.data, a1.data, a2.data, a3.data, numbers.data},
+                   {queryHeads, kvHeads, sq, sk, causal}, {(sq + facts[1] - 1) / facts[1], queryHeads, batches}, 128,
+                   facts[0]);
+      std::vector<float> result = decode(variant.type, a3.read());
+      for (int b = 0; b < batches; ++b)
+        for (int i = 0; i < sq; ++i)
+          for (int h = 0; h < queryHeads; ++h) {
+            int kvHead = h / variant.group, visible = causal ? std::max(0, sk - sq + i + 1) : sk;
+            auto key = [&](int j) { return &k[((size_t(b) * kvHeads + kvHead) * sk + j) * d]; };
+            auto value = [&](int j) { return &v[((size_t(b) * sk + j) * kvHeads + kvHead) * d]; };
+            size_t row = ((size_t(b) * sq + i) * queryHeads + h) * d;
+            std::vector<double> expected = reference(&q[row], d, visible, key, value);
+            for (int e = 0; e < d; ++e)
+              ASSERT_NEAR(result[row + e], expected[e], toleranceOf(variant.type))
+                  << "batch " << b << " query " << i << " head " << h << " element " << e;
+          }
+    }
+}
+
+static std::string nameOf(const testing::TestParamInfo<std::tuple<size_t, HostSchedule>> &info) {
+  static const char *names[] = {"forward", "reverse", "random"};
+  const Variant &variant = variants[std::get<0>(info.param)];
+  return fmt::format("{}_{}_{}_{}", variant.type, variant.headDim, variant.group,
+                     names[static_cast<int>(std::get<1>(info.param))]);
+}
+
+INSTANTIATE_TEST_SUITE_P(Variants, DeviceAttentionTest,
+                         testing::Combine(testing::Range<size_t>(0, variants.size()), testing::ValuesIn(schedules)),
+                         nameOf);
