@@ -226,6 +226,10 @@ std::unique_ptr<Executor::Binding> Executor::resolve(const program::Function &fu
                     text(function.name()), i, ref.offset(), bufferBytes[ref.buffer()]);
       if (buffer.kind() == BufferKind::Cache && !cache)
         throw Error("function '{}' needs a KV cache", text(function.name()));
+      if (buffer.kind() == BufferKind::Constant && !constants[buffer.index()])
+        throw Error("function '{}' needs the constant '{}', which is not loaded",
+                    text(function.name()),
+                    text(target.constants()->Get(buffer.index())->name()));
       binding->arguments.push_back({buffer.kind(), buffer.index(), ref.offset()});
     }
     for (uint32_t s = 0; s < length(launch.symbols()); ++s)
@@ -314,7 +318,8 @@ void Executor::run(uint32_t index, std::span<const InputTensor> inputs,
   Binding &binding = bind(index, inputs);
   place(function(index), binding);
   for (size_t i = 0; i < inputs.size(); ++i)
-    device.upload(inputMemory.address(i), inputs[i].data, binding.inputBytes[i]);
+    if (inputs[i].data)
+      device.upload(inputMemory.address(i), inputs[i].data, binding.inputBytes[i]);
   for (const LaunchArgs &launch : binding.launches)
     device.launch(launch);
   for (size_t i = 0; i < outputs.size(); ++i)

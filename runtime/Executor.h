@@ -16,7 +16,8 @@
 
 namespace mlsys::rt {
 
-/// A dense row-major tensor in host memory that a caller passes in.
+/// A dense row-major tensor in host memory that a caller passes in. Null data
+/// stands for an input that no kernel reads.
 struct InputTensor {
   program::DType dtype;
   std::span<const int64_t> shape;
@@ -38,8 +39,9 @@ std::vector<int64_t> slotSizes(const program::Function &function,
 /// a decode step only binds, copies its inputs and launches.
 class Executor {
 public:
-  /// `constants` holds the device address of each constant of `target`. Loads
-  /// the kernels. All must outlive it.
+  /// `constants` holds the device address of each constant of `target`, null for
+  /// those of functions that are not called. Loads the kernels. All must outlive
+  /// it.
   Executor(const program::TargetProgram &target, Device &device, std::vector<void *> constants);
   ~Executor();
 

@@ -1,0 +1,438 @@
+//===- ProgramModel.cpp - Models that run a compiled program ----*- C++ -*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+#include "runtime/ProgramModel.h"
+
+#include "runtime/Devices.h"
+#include "runtime/Error.h"
+#include "runtime/Executor.h"
+#include "runtime/Expr.h"
+#include "runtime/ThreadPool.h"
+#include "runtime/WeightLoader.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <limits>
+
+using namespace mlsys;
+using namespace mlsys::rt;
+using program::DType;
+using program::Phase;
+using program::Role;
+
+/// The KV cache takes no more unless --ctx-size asks for it.
+static constexpr int64_t defaultCacheBytes = 4ll << 30;
+/// Tokens a prefill step does best where the program sets no limit.
+static constexpr int64_t defaultChunk = 512;
+/// The context of a model that does not say its own.
+static constexpr int64_t defaultContext = 4096;
+
+namespace {
+
+/// A program on a device, with its constants in device memory.
+class ProgramOnDevice {
+public:
+  ProgramOnDevice(LoadedProgram loaded, const OpenOptions &options);
+  ~ProgramOnDevice();
+  ProgramOnDevice(const ProgramOnDevice &) = delete;
+  ProgramOnDevice &operator=(const ProgramOnDevice &) = delete;
+
+  LoadedProgram program;
+  std::unique_ptr<Device> device;
+  const program::TargetProgram *target = nullptr;
+  std::unique_ptr<Executor> executor;
+  void *cache = nullptr;
+
+private:
+  void loadConstants(const OpenOptions &options);
+
+  std::vector<void *> constants;
+};
+
+class ProgramLanguageModel : public LanguageModel {
+public:
+  ProgramLanguageModel(std::unique_ptr<ProgramOnDevice> on, int64_t contextTokens);
+
+  int64_t contextLength() const override { return context; }
+  int64_t vocabSize() const override { return vocabulary; }
+  int64_t pageSize() const override { return target.cache()->page_size(); }
+  int64_t pageCount() const override { return pages; }
+  int64_t maxStepTokens() const override { return stepTokens; }
+  int64_t preferredChunk() const override { return std::min(stepTokens, defaultChunk); }
+  void zeroPages(std::span<const int32_t> pages) override;
+  void step(const StepBatch &batch, std::span<float> logits) override;
+
+private:
+  void call(uint32_t function, const StepBatch &batch, float *logits);
+  void callPadded(uint32_t function, int64_t bucket, const StepBatch &batch,
+                  std::span<float> logits);
+
+  std::unique_ptr<ProgramOnDevice> on;
+  const program::TargetProgram &target;
+  /// Function indices; decode ones by bucket.
+  std::optional<uint32_t> prefill;
+  std::vector<std::pair<int64_t, uint32_t>> decodes;
+  int64_t context = 0, vocabulary = 0, pages = 0, stepTokens = 1;
+  /// Memory of callPadded, reused.
+  struct {
+    std::vector<int64_t> ids, slots;
+    std::vector<int32_t> positions, queryStart, contextLength, blockTable;
+    std::vector<float> logits;
+  } padded;
+};
+
+class ProgramTensorModel : public TensorModel {
+public:
+  explicit ProgramTensorModel(std::unique_ptr<ProgramOnDevice> on) : on(std::move(on)) {}
+
+  std::vector<std::string> functions() const override;
+  std::vector<TensorPort> inputs(const std::string &function) const override;
+  std::vector<HostTensor> run(const std::string &function,
+                              const std::vector<HostTensor> &inputs) override;
+
+private:
+  uint32_t find(const std::string &name) const;
+
+  std::unique_ptr<ProgramOnDevice> on;
+};
+
+} // namespace
+
+ProgramOnDevice::ProgramOnDevice(LoadedProgram loaded, const OpenOptions &options)
+    : program(std::move(loaded)) {
+  DeviceOptions wanted = options.device;
+  wanted.device = resolveDevice(wanted.device, program);
+  device = createDevice(wanted);
+  target = &program.target(device->target());
+  try {
+    loadConstants(options);
+    executor = std::make_unique<Executor>(*target, *device, constants);
+  } catch (...) {
+    for (void *address : constants)
+      device->free(address);
+    throw;
+  }
+}
+
+ProgramOnDevice::~ProgramOnDevice() {
+  executor.reset();
+  for (void *address : constants)
+    if (address)
+      device->free(address);
+  if (cache)
+    device->free(cache);
+}
+
+void ProgramOnDevice::loadConstants(const OpenOptions &options) {
+  // Those that functions of the wanted kind use; one may serve several.
+  std::vector<bool> used(length(target->constants()));
+  for (uint32_t f = 0; f < length(target->functions()); ++f) {
+    const program::Function &function = *target->functions()->Get(f);
+    if ((function.phase() == Phase::Plain) != (options.purpose == Purpose::Tensors))
+      continue;
+    for (uint32_t i = 0; i < length(function.buffers()); ++i)
+      if (function.buffers()->Get(i)->kind() == program::BufferKind::Constant)
+        used[function.buffers()->Get(i)->index()] = true;
+  }
+  uint64_t total = 0, done = 0;
+  for (size_t i = 0; i < used.size(); ++i)
+    if (used[i])
+      total += target->constants()->Get(uint32_t(i))->bytes();
+  constants.assign(used.size(), nullptr);
+  if (total == 0)
+    return;
+  WeightFiles files(program.get(), program.baseDir(), program.appendedData());
+  ThreadPool pool(options.device.threads);
+  ParallelFor parallelFor = [&](int64_t count,
+                                const std::function<void(int64_t, int64_t)> &body) {
+    pool.parallelFor(count, program::Schedule::Dynamic,
+                     std::max<int64_t>(1, count / (8 * pool.size())),
+                     [&](int64_t begin, int64_t end, int) { body(begin, end); });
+  };
+  std::vector<std::byte> staging;
+  for (size_t i = 0; i < used.size(); ++i) {
+    if (!used[i])
+      continue;
+    const program::Constant &constant = *target->constants()->Get(uint32_t(i));
+    if (options.progress)
+      options.progress(done, total);
+    constants[i] = device->allocate(std::max<size_t>(constant.bytes(), 1));
+    if (device->hostAccessible()) {
+      loadConstant(constant, files,
+                   {static_cast<std::byte *>(constants[i]), size_t(constant.bytes())},
+                   parallelFor);
+    } else {
+      staging.resize(constant.bytes());
+      loadConstant(constant, files, staging, parallelFor);
+      device->upload(constants[i], staging.data(), staging.size());
+      device->synchronize();
+    }
+    done += constant.bytes();
+  }
+  if (options.progress)
+    options.progress(done, total);
+}
+
+/// The input of a function that has a role; step functions have each.
+static const program::Port &portWithRole(const program::Function &function, Role role) {
+  for (const program::Port *port : *function.inputs())
+    if (port->role() == role)
+      return *port;
+  throw Error("function '{}' has no input {}", text(function.name()),
+              program::EnumNameRole(role));
+}
+
+ProgramLanguageModel::ProgramLanguageModel(std::unique_ptr<ProgramOnDevice> owned,
+                                           int64_t contextTokens)
+    : on(std::move(owned)), target(*on->target) {
+  for (uint32_t i = 0; i < length(target.functions()); ++i) {
+    const program::Function &function = *target.functions()->Get(i);
+    if (function.phase() == Phase::Plain)
+      continue;
+    for (const program::Port *port : *function.inputs())
+      if (port->role() == Role::Tensor)
+        throw Error("function '{}' has an input '{}' that no language model step has",
+                    text(function.name()), text(port->name()));
+    const program::Port *logits = nullptr;
+    for (const program::Port *port : *function.outputs())
+      if (port->role() == Role::Logits)
+        logits = port;
+    std::optional<int64_t> columns = asConstant(*logits->shape()->Get(1));
+    if (!columns || *columns < 1 || (vocabulary != 0 && vocabulary != *columns) ||
+        length(function.outputs()) != 1)
+      throw Error("function '{}' has logits of no fixed vocabulary", text(function.name()));
+    vocabulary = *columns;
+    if (function.phase() == Phase::Decode)
+      decodes.emplace_back(function.bucket(), i);
+    else
+      prefill = i;
+  }
+  std::sort(decodes.begin(), decodes.end());
+  if (!prefill && decodes.empty())
+    throw Error("{} is no causal language model: it has no prefill or decode function",
+                on->program.name());
+
+  const program::TextModel *textModel = on->program->text();
+  int64_t limit = textModel && textModel->context_length() > 0 ? textModel->context_length()
+                                                               : int64_t(1) << 30;
+  if (contextTokens < 0 || contextTokens > limit)
+    throw Error("--ctx-size {} is not in the range of 1 to {} of this model", contextTokens,
+                limit);
+  context = contextTokens > 0 ? contextTokens
+            : limit < int64_t(1) << 30 ? limit
+                                       : defaultContext;
+  int64_t pageBytes = int64_t(target.cache()->page_bytes());
+  pages = (context + pageSize() - 1) / pageSize();
+  if (contextTokens == 0 && checkedMul(pages, pageBytes) > defaultCacheBytes) {
+    pages = std::max<int64_t>(1, defaultCacheBytes / pageBytes);
+    context = pages * pageSize();
+  }
+  on->cache = on->device->allocate(size_t(checkedMul(pages, pageBytes)));
+  on->executor->setCache(on->cache);
+
+  if (prefill) {
+    const program::Function &function = *target.functions()->Get(*prefill);
+    const program::Expr &tokens = *portWithRole(function, Role::TokenIds).shape()->Get(0);
+    stepTokens = context;
+    if (std::optional<uint32_t> symbol = asSymbol(tokens)) {
+      int64_t most = function.symbols()->Get(*symbol)->max();
+      stepTokens = most < 0 ? context : std::max<int64_t>(1, std::min(most, context));
+    } else if (std::optional<int64_t> fixed = asConstant(tokens)) {
+      throw Error("the prefill function takes exactly {} tokens, expected any number", *fixed);
+    }
+  }
+}
+
+void ProgramLanguageModel::zeroPages(std::span<const int32_t> fresh) {
+  size_t pageBytes = target.cache()->page_bytes();
+  for (int32_t page : fresh) {
+    if (page < 0 || page >= pages)
+      throw Error("page {} of {}", page, pages);
+    on->device->zero(static_cast<char *>(on->cache) + size_t(page) * pageBytes, pageBytes);
+  }
+}
+
+void ProgramLanguageModel::call(uint32_t index, const StepBatch &batch, float *logits) {
+  const program::Function &function = *target.functions()->Get(index);
+  int64_t tokens[] = {batch.tokens()}, starts[] = {batch.requests() + 1};
+  int64_t requests[] = {batch.requests()}, table[] = {batch.requests(), batch.maxPages};
+  std::vector<InputTensor> inputs;
+  inputs.reserve(length(function.inputs()));
+  for (const program::Port *port : *function.inputs()) {
+    switch (port->role()) {
+    case Role::TokenIds:
+      inputs.push_back({DType::I64, tokens, batch.ids.data()});
+      break;
+    case Role::Positions:
+      inputs.push_back({DType::I32, tokens, batch.positions.data()});
+      break;
+    case Role::Slots:
+      inputs.push_back({DType::I64, tokens, batch.slots.data()});
+      break;
+    case Role::QueryStart:
+      inputs.push_back({DType::I32, starts, batch.queryStart.data()});
+      break;
+    case Role::ContextLength:
+      inputs.push_back({DType::I32, requests, batch.contextLength.data()});
+      break;
+    case Role::BlockTable:
+      inputs.push_back({DType::I32, table, batch.blockTable.data()});
+      break;
+    case Role::KvCache:
+    case Role::Tensor:
+    case Role::Logits:
+      // The pages are a buffer of their own; the port only names them.
+      inputs.push_back({port->dtype(), {}, nullptr});
+      break;
+    }
+  }
+  void *outputs[] = {logits};
+  on->executor->run(index, inputs, outputs);
+}
+
+/// Fills a batch of single tokens up to the bucket with requests that read and
+/// write nothing.
+void ProgramLanguageModel::callPadded(uint32_t function, int64_t bucket, const StepBatch &batch,
+                                      std::span<float> logits) {
+  size_t size = size_t(bucket);
+  padded.ids.assign(batch.ids.begin(), batch.ids.end());
+  padded.ids.resize(size, 0);
+  padded.positions.assign(batch.positions.begin(), batch.positions.end());
+  padded.positions.resize(size, 0);
+  padded.slots.assign(batch.slots.begin(), batch.slots.end());
+  padded.slots.resize(size, -1);
+  padded.contextLength.assign(batch.contextLength.begin(), batch.contextLength.end());
+  padded.contextLength.resize(size, 0);
+  padded.blockTable.assign(batch.blockTable.begin(), batch.blockTable.end());
+  padded.blockTable.resize(size * size_t(batch.maxPages), 0);
+  padded.queryStart.resize(size + 1);
+  for (size_t i = 0; i <= size; ++i)
+    padded.queryStart[i] = int32_t(i);
+  padded.logits.resize(size * size_t(vocabulary));
+  StepBatch full{padded.ids,           padded.positions,     padded.slots,  padded.queryStart,
+                 padded.contextLength, padded.blockTable, batch.maxPages};
+  call(function, full, padded.logits.data());
+  std::copy_n(padded.logits.begin(), logits.size(), logits.begin());
+}
+
+void ProgramLanguageModel::step(const StepBatch &batch, std::span<float> logits) {
+  int64_t tokens = batch.tokens(), requests = batch.requests();
+  if (tokens < 1 || requests < 1 || batch.maxPages < 1 ||
+      int64_t(batch.positions.size()) != tokens || int64_t(batch.slots.size()) != tokens ||
+      int64_t(batch.queryStart.size()) != requests + 1 ||
+      int64_t(batch.blockTable.size()) != requests * batch.maxPages ||
+      int64_t(logits.size()) != requests * vocabulary)
+    throw Error("a step's arrays do not fit its {} tokens of {} requests", tokens, requests);
+  if (tokens == requests) {
+    for (auto [bucket, function] : decodes) {
+      if (bucket == requests)
+        return call(function, batch, logits.data());
+      if (bucket > requests)
+        return callPadded(function, bucket, batch, logits);
+    }
+  }
+  if (!prefill)
+    throw Error("the model has no function for {} tokens of {} requests", tokens, requests);
+  call(*prefill, batch, logits.data());
+}
+
+std::vector<std::string> ProgramTensorModel::functions() const {
+  std::vector<std::string> names;
+  for (uint32_t i = 0; i < length(on->target->functions()); ++i)
+    if (on->executor->function(i).phase() == Phase::Plain)
+      names.push_back(on->executor->function(i).name()->str());
+  return names;
+}
+
+uint32_t ProgramTensorModel::find(const std::string &name) const {
+  std::vector<std::string> names = functions();
+  uint32_t index = on->executor->functionIndex(name);
+  if (on->executor->function(index).phase() != Phase::Plain)
+    throw Error("function '{}' works on the KV cache of a generation; run takes {}", name,
+                names.empty() ? "none of this model" : fmt::format("{}", fmt::join(names, ", ")));
+  return index;
+}
+
+std::vector<TensorPort> ProgramTensorModel::inputs(const std::string &name) const {
+  const program::Function &function = on->executor->function(find(name));
+  std::vector<std::string> symbols;
+  for (uint32_t i = 0; i < length(function.symbols()); ++i)
+    symbols.push_back(function.symbols()->Get(i)->name()->str());
+  std::vector<TensorPort> result;
+  for (uint32_t i = 0; i < length(function.inputs()); ++i) {
+    const program::Port &port = *function.inputs()->Get(i);
+    TensorPort info{port.name()->str(), port.dtype(), {}};
+    for (uint32_t d = 0; d < length(port.shape()); ++d)
+      info.dims.push_back(toString(*port.shape()->Get(d), symbols));
+    result.push_back(std::move(info));
+  }
+  return result;
+}
+
+std::vector<HostTensor> ProgramTensorModel::run(const std::string &name,
+                                                const std::vector<HostTensor> &inputs) {
+  uint32_t index = find(name);
+  std::vector<InputTensor> views;
+  for (const HostTensor &input : inputs) {
+    if (tensorBytes(input.dtype, input.shape) != input.data.size())
+      throw Error("input '{}' has {} bytes, not those of {} {}", input.name, input.data.size(),
+                  dtypeName(input.dtype), shapeText(input.shape));
+    views.push_back({input.dtype, input.shape, input.data.data()});
+  }
+  std::vector<std::vector<int64_t>> shapes = on->executor->outputShapes(index, views);
+  const program::Function &function = on->executor->function(index);
+  std::vector<HostTensor> results;
+  std::vector<void *> addresses;
+  for (uint32_t i = 0; i < length(function.outputs()); ++i) {
+    const program::Port &port = *function.outputs()->Get(i);
+    uint64_t bytes = tensorBytes(port.dtype(), shapes[i]);
+    results.push_back({port.name()->str(), port.dtype(), shapes[i], std::vector<std::byte>(bytes)});
+    addresses.push_back(results.back().data.data());
+  }
+  on->executor->run(index, views, addresses);
+  return results;
+}
+
+std::optional<TextMaterial> rt::textMaterial(const program::Program &program) {
+  const program::TextModel *model = program.text();
+  if (!model)
+    return std::nullopt;
+  TextMaterial result;
+  result.tokenizerJson = text(model->tokenizer_json());
+  result.tokenizerConfigJson = text(model->tokenizer_config_json());
+  result.generationConfigJson = text(model->generation_config_json());
+  result.chatTemplate = text(model->chat_template());
+  result.bosId = model->bos_id();
+  result.eosIds.assign(values(model->eos_ids()).begin(), values(model->eos_ids()).end());
+  result.contextLength = model->context_length();
+  result.vocabSize = model->vocab_size();
+  return result;
+}
+
+ModelHandle rt::openProgram(LoadedProgram program, const OpenOptions &options) {
+  auto start = std::chrono::steady_clock::now();
+  ModelHandle handle;
+  handle.name = text(program->model_name());
+  handle.architecture = text(program->architecture());
+  handle.parameters = program->parameters();
+  handle.weightBytes = program->weight_bytes();
+  handle.text = textMaterial(program.get());
+  handle.threads =
+      options.device.threads > 0 ? options.device.threads : CpuTopology::detect().defaultThreads();
+  auto on = std::make_unique<ProgramOnDevice>(std::move(program), options);
+  handle.dtype = dtypeName(on->target->dtype());
+  handle.backend = on->device->target() == "cpu" ? "CPU"
+                   : on->device->hostAccessible() ? "host-cuda"
+                                                  : "CUDA";
+  if (options.purpose == Purpose::Text)
+    handle.language =
+        std::make_unique<ProgramLanguageModel>(std::move(on), options.contextTokens);
+  else
+    handle.tensors = std::make_unique<ProgramTensorModel>(std::move(on));
+  handle.loadSeconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return handle;
+}
