@@ -1,0 +1,71 @@
+//===- Composites.cpp - Composite operations, evaluated -------------------===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+//
+// Each from its formula: -mlsys-decompose is compared with this.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Evaluate.h"
+
+#include <cmath>
+
+using namespace mlir;
+using namespace mlsys;
+using namespace mlsys::graph;
+
+llvm::Expected<Tensor> mlsys::evaluateRmsNorm(RmsNormOp op, const Evaluation &e) {
+  const Tensor &input = e.tensor(0), &scale = e.tensor(1);
+  Tensor result = e.makeResult();
+  int64_t width = scale.size();
+  double epsilon = op.getEpsilon().convertToFloat();
+  for (int64_t start = 0; start < input.size(); start += width) {
+    double squares = 0;
+    for (int64_t i = start; i < start + width; ++i)
+      squares += input.getFloat(i) * input.getFloat(i);
+    double factor = 1.0 / std::sqrt(squares / static_cast<double>(width) + epsilon);
+    for (int64_t i = 0; i < width; ++i)
+      result.setFloat(start + i, input.getFloat(start + i) * factor * scale.getFloat(i));
+  }
+  return result;
+}
+
+llvm::Expected<Tensor> mlsys::evaluateRope(const Evaluation &e) {
+  const Tensor &input = e.tensor(0), &positions = e.tensor(1), &frequencies = e.tensor(2);
+  Tensor result = e.makeResult();
+  int64_t width = input.dim(input.rank() - 1), heads = input.dim(input.rank() - 2);
+  int64_t half = width / 2, tokens = width * heads ? input.size() / (width * heads) : 0;
+  for (int64_t token = 0; token < tokens; ++token) {
+    double position = static_cast<double>(positions.getInt(token % positions.size()));
+    for (int64_t head = 0; head < heads; ++head)
+      for (int64_t j = 0; j < half; ++j) {
+        // The angle in f32, as every implementation has it: its rounding is part of the model.
+        double angle = static_cast<float>(position * frequencies.getFloat(j));
+        int64_t low = (token * heads + head) * width + j, high = low + half;
+        double x = input.getFloat(low), y = input.getFloat(high);
+        result.setFloat(low, x * std::cos(angle) - y * std::sin(angle));
+        result.setFloat(high, y * std::cos(angle) + x * std::sin(angle));
+      }
+  }
+  return result;
+}
+
+llvm::Expected<Tensor> mlsys::evaluateSoftmax(SoftmaxOp op, const Evaluation &e) {
+  const Tensor &input = e.tensor(0);
+  Tensor result = e.makeResult();
+  int64_t extent = input.dim(op.getDim()), stride = rowMajorStrides(input.shape())[op.getDim()];
+  for (int64_t i = 0; i < input.size(); ++i) {
+    if (i / stride % extent) // Not the first element of its line.
+      continue;
+    double largest = -INFINITY, sum = 0;
+    for (int64_t j = 0; j < extent; ++j)
+      largest = std::max(largest, input.getFloat(i + j * stride));
+    for (int64_t j = 0; j < extent; ++j)
+      sum += std::exp(input.getFloat(i + j * stride) - largest);
+    for (int64_t j = 0; j < extent; ++j)
+      result.setFloat(i + j * stride, std::exp(input.getFloat(i + j * stride) - largest) / sum);
+  }
+  return result;
+}
