@@ -57,7 +57,7 @@ llvm::Expected<Tensor> mlsys::evaluateConstant(ConstantOp op, const Evaluation &
   ElementsAttr value = op.getValue();
   if (result.isFloat()) {
     auto range = value.tryGetValues<APFloat>();
-    if (failed(range))
+    if (!range)
       return e.error("has elements that cannot be read");
     for (auto [index, element] : llvm::enumerate(*range)) {
       bool lossy = false;
@@ -68,7 +68,7 @@ llvm::Expected<Tensor> mlsys::evaluateConstant(ConstantOp op, const Evaluation &
     return result;
   }
   auto range = value.tryGetValues<APInt>();
-  if (failed(range))
+  if (!range)
     return e.error("has elements that cannot be read");
   for (auto [index, element] : llvm::enumerate(*range))
     result.setInt(index, element.getBitWidth() == 1 ? element.getZExtValue()
