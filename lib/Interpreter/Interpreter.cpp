@@ -6,7 +6,7 @@
 
 #include "mlsys/Interpreter/Interpreter.h"
 #include "Evaluate.h"
-#include "mlsys/IR/DType.h"
+#include "mlsys/IR/ProgramTypes.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 

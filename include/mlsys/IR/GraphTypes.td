@@ -90,7 +90,7 @@ def Graph_WeightSourceAttr : Graph_Attr<"WeightSource", "weight_source"> {
     type in the file, in lower case: f32, f16, bf16, q8_0, q4_0, q4_1, ...
     `unpermute_rows`, when not 0, is the number of rows (one attention head)
     that llama.cpp stored in interleaved-rope order and that are put back into
-    halves order. `dtype = "random"` makes normal values of standard deviation
+    halves order. `dtype = "random"` makes uniform values of standard deviation
     0.02 from the seed in `offset`, and `file` is -1.
   }];
   let parameters = (ins "int64_t":$file, "uint64_t":$offset, "uint64_t":$bytes,

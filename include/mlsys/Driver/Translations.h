@@ -1,0 +1,34 @@
+//===- Translations.h - The commands of mlsys-translate ---------*- C++ -*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/Support/Error.h"
+
+#include <string>
+#include <vector>
+
+namespace mlsys {
+
+/// What `mlsys-translate --interpret` is asked for.
+struct InterpretOptions {
+  /// The function to call; empty: every function without arguments.
+  std::string function;
+  /// Its tensor arguments in order, as attributes: `dense<[1, 2]> : tensor<2xi64>`.
+  std::vector<std::string> inputs;
+  /// Pages of each KV cache argument, which is made here and zero at first.
+  int64_t cachePages = 8;
+  /// Where relative paths of weight files start.
+  std::string baseDir = ".";
+};
+
+/// Calls functions of the graph dialect and writes their results, six digits a float:
+///   @f
+///   f32 [2, 2]: 1 2 3 4
+llvm::Error interpretModule(mlir::ModuleOp module, const InterpretOptions &options,
+                            llvm::raw_ostream &os);
+
+} // namespace mlsys
