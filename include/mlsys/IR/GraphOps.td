@@ -186,17 +186,6 @@ def Graph_ConvertOp : Graph_PureOp<"convert", [Elementwise, SameOperandsAndResul
 // Reductions and data movement
 //===----------------------------------------------------------------------===//
 
-def Graph_ReduceSum : I32EnumAttrCase<"sum", 0>;
-def Graph_ReduceMax : I32EnumAttrCase<"max", 1>;
-def Graph_ReduceMin : I32EnumAttrCase<"min", 2>;
-def Graph_ReduceProd : I32EnumAttrCase<"prod", 3>;
-def Graph_ReduceKind : I32EnumAttr<"ReduceKind", "reduction",
-    [Graph_ReduceSum, Graph_ReduceMax, Graph_ReduceMin, Graph_ReduceProd]> {
-  let cppNamespace = "::mlsys::graph";
-  let genSpecializedAttr = 0;
-}
-def Graph_ReduceKindAttr : EnumAttr<Graph_Dialect, Graph_ReduceKind, "reduce_kind">;
-
 def Graph_ReduceOp : Graph_PureOp<"reduce", [SameOperandsAndResultElementType]> {
   let summary = "Reduction over some dimensions, which disappear";
   let description = [{

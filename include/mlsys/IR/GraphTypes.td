@@ -151,4 +151,15 @@ def Graph_FloatTensor : RankedTensorOf<[Graph_Float]>;
 def Graph_IndexTensor : RankedTensorOf<[I32, I64]>;
 def Graph_BoolTensor : RankedTensorOf<[I1]>;
 
+def Graph_ReduceSum : I32EnumAttrCase<"sum", 0>;
+def Graph_ReduceMax : I32EnumAttrCase<"max", 1>;
+def Graph_ReduceMin : I32EnumAttrCase<"min", 2>;
+def Graph_ReduceProd : I32EnumAttrCase<"prod", 3>;
+def Graph_ReduceKind : I32EnumAttr<"ReduceKind", "reduction",
+    [Graph_ReduceSum, Graph_ReduceMax, Graph_ReduceMin, Graph_ReduceProd]> {
+  let cppNamespace = "::mlsys::graph";
+  let genSpecializedAttr = 0;
+}
+def Graph_ReduceKindAttr : EnumAttr<Graph_Dialect, Graph_ReduceKind, "reduce_kind">;
+
 #endif // MLSYS_IR_GRAPHTYPES_TD

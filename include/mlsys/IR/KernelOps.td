@@ -157,4 +157,142 @@ def Kernel_LaunchOp : Kernel_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserO
   let hasVerifier = 1;
 }
 
+//===----------------------------------------------------------------------===//
+// CUDA
+//===----------------------------------------------------------------------===//
+
+def Kernel_BlockIdOp : Kernel_Op<"block_id", [Pure]> {
+  let summary = "The block's position in the grid along a dimension";
+  let description = [{
+    ```mlir
+    %b = kernel.block_id 0
+    ```
+  }];
+  let arguments = (ins I32Attr:$dim);
+  let results = (outs Index:$result);
+  let assemblyFormat = "$dim attr-dict";
+}
+
+def Kernel_ThreadIdOp : Kernel_Op<"thread_id", [Pure]> {
+  let summary = "The thread's position in its block";
+  let description = [{
+    ```mlir
+    %t = kernel.thread_id
+    ```
+  }];
+  let results = (outs Index:$result);
+  let assemblyFormat = "attr-dict";
+}
+
+def Kernel_BarrierOp : Kernel_Op<"barrier"> {
+  let summary = "Waits for all threads of the block";
+  let description = [{
+    ```mlir
+    kernel.barrier
+    ```
+  }];
+  let assemblyFormat = "attr-dict";
+}
+
+def Kernel_SharedOp : Kernel_Op<"shared", [Pure]> {
+  let summary = "A part of the block's dynamic shared memory";
+  let description = [{
+    `offset` is in bytes from its start.
+
+    ```mlir
+    %s = kernel.shared 1024 : memref<16xf32>
+    ```
+  }];
+  let arguments = (ins I64Attr:$offset);
+  let results = (outs Kernel_FlatBuffer:$result);
+  let assemblyFormat = "$offset attr-dict `:` type($result)";
+}
+
+def Kernel_ReduceOp : Kernel_Op<"reduce", [AllTypesMatch<["value", "result"]>]> {
+  let summary = "Folds one value of each thread of a warp or block";
+  let description = [{
+    Every thread gets the result; the order depends on the number of threads alone.
+
+    ```mlir
+    %s = kernel.reduce sum block %x : f32
+    ```
+  }];
+  let arguments = (ins Graph_ReduceKindAttr:$kind, UnitAttr:$block, AnyType:$value);
+  let results = (outs AnyType:$result);
+  let assemblyFormat = "$kind (`block` $block^)? $value attr-dict `:` type($result)";
+}
+
+def Kernel_ContractOp : Kernel_Op<"contract", [SingleBlock, NoTerminator, AttrSizedOperandSegments]> {
+  let summary = "One tile of sibling matrix products, by a template of the device library";
+  let description = [{
+    A[m, k] * W[n, k]^T for each weight W. `method` and `config` name a template of runtime/device
+    with its constants: matmul [BM, BN, BK, stages, warpsM, warpsN], gemv [rows, BN, warps,
+    chunk]. A is the row-major buffer `lhs`, or what the prologue computes for (%m, %k) as f32. The
+    epilogue's arguments are the tile's first row and column and its numbers of rows and
+    columns inside the matrix; it reads sums with `kernel.tile_load`.
+
+    ```mlir
+    kernel.contract "gemv" [1, 16, 8, 1024] weights(%w : memref<?xbf16>) lhs(%x : memref<?xbf16>)
+      shape(%m, %n, %k) at(%row0, %col0) prologue { } epilogue { ... }
+    ```
+  }];
+  let arguments = (ins StrAttr:$method, DenseI32ArrayAttr:$config,
+                       Variadic<Kernel_FlatBuffer>:$weights, Optional<Kernel_FlatBuffer>:$lhs,
+                       Index:$m, Index:$n, Index:$k, Index:$row0, Index:$col0);
+  let regions = (region MaxSizedRegion<1>:$prologue, SizedRegion<1>:$epilogue);
+  let assemblyFormat = [{
+    $method $config `weights` `(` $weights `:` type($weights) `)` (`lhs` `(` $lhs^ `:` type($lhs) `)`)?
+    `shape` `(` $m `,` $n `,` $k `)` `at` `(` $row0 `,` $col0 `)` attr-dict-with-keyword
+    `prologue` $prologue `epilogue` $epilogue
+  }];
+}
+
+def Kernel_TileLoadOp : Kernel_Op<"tile_load", [Pure]> {
+  let summary = "Sums of the tile of the enclosing contract";
+  let description = [{
+    `product` counts the weights. A vector reads consecutive columns.
+
+    ```mlir
+    %v = kernel.tile_load 0 [%m, %n] : vector<4xf32>
+    ```
+  }];
+  let arguments = (ins I64Attr:$product, Index:$m, Index:$n);
+  let results = (outs AnyType:$result);
+  let assemblyFormat = "$product `[` $m `,` $n `]` attr-dict `:` type($result)";
+}
+
+def Kernel_YieldOp : Kernel_Op<"yield", [Pure, Terminator, HasParent<"ContractOp">]> {
+  let summary = "The element that a prologue computes";
+  let description = "Ends the prologue of a `kernel.contract`.";
+  let arguments = (ins F32:$value);
+  let assemblyFormat = "$value attr-dict `:` type($value)";
+}
+
+def Kernel_AttentionOp : Kernel_Op<"attention", [AttrSizedOperandSegments]> {
+  let summary = "Attention by a template of the device library";
+  let description = [{
+    `method` is prefill, decode (one query a request) or plain (no cache; `key` and
+    `value` are tensors, and `extents` are the sequence lengths of query and key). For the paged
+    ones `key` is the layer's part of the pages, `value` is absent, `metadata` is query start,
+    context length and block table (decode: without query start), `extents` is the number
+    of pages of a row of the block table.
+
+    ```mlir
+    kernel.attention "decode" query(%q : memref<?xf32>) key(%c : memref<?xf32>)
+      metadata(%cl, %bt : memref<?xi32>, memref<?xi32>) extents(%p) result(%o : memref<?xf32>)
+      {heads = 9, kv_heads = 3, head_dim = 64, ...}
+    ```
+  }];
+  let arguments = (ins StrAttr:$method, Kernel_FlatBuffer:$query, Kernel_FlatBuffer:$key,
+                       Optional<Kernel_FlatBuffer>:$value, Variadic<Kernel_FlatBuffer>:$metadata,
+                       Variadic<Index>:$extents, Kernel_FlatBuffer:$result,
+                       I64Attr:$heads, I64Attr:$kv_heads, I64Attr:$head_dim, I64Attr:$page_size,
+                       I64Attr:$page_stride, F32Attr:$scale, UnitAttr:$causal);
+  let assemblyFormat = [{
+    $method `query` `(` $query `:` type($query) `)` `key` `(` $key `:` type($key) `)`
+    (`value` `(` $value^ `:` type($value) `)`)? (`metadata` `(` $metadata^ `:` type($metadata) `)`)?
+    `extents` `(` $extents `)` `result` `(` $result `:` type($result) `)` attr-dict
+  }];
+}
+
 #endif // MLSYS_IR_KERNELOPS_TD

@@ -1,0 +1,41 @@
+//===- LowerForCuda.h - Fusions as CUDA kernels -----------------*- C++ -*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "mlsys/CodeGen/ElementEmitter.h"
+
+namespace mlsys {
+
+/// Each writes the body of a kernel of its kind for CUDA and says how to launch it.
+mlir::LogicalResult lowerLoopForCuda(KernelBuilder &kernel, LaunchShape &launch);
+mlir::LogicalResult lowerRowForCuda(KernelBuilder &kernel, LaunchShape &launch);
+mlir::LogicalResult lowerDotForCuda(KernelBuilder &kernel, LaunchShape &launch);
+mlir::LogicalResult lowerAttentionForCuda(KernelBuilder &kernel, LaunchShape &launch);
+
+/// The widest power of two, at most 8, that divides `columns` and in which all
+/// `values` can be computed.
+int64_t cudaVectorWidth(ElementEmitter &emitter, llvm::ArrayRef<mlir::Value> values,
+                        int64_t columns);
+
+/// Who computes a row's reductions together.
+enum class RowScope { Warp, Block };
+
+/// Computes the reductions of the fusion's structure for row `row` with all threads of a
+/// warp or block, binds them for that row and returns their values (f32 or the reduced type), the
+/// same in every thread.
+llvm::SmallVector<mlir::Value> emitCudaRowReductions(ElementEmitter &emitter, KernelBuilder &kernel,
+                                                     mlir::Value row, RowScope scope,
+                                                     int64_t threads);
+
+/// An extent of the fusion over the affine symbols of the enclosing function.
+mlir::AffineExpr toLaunchExpr(KernelBuilder &kernel, const graph::DimExpr &dim);
+
+/// Stores the output at position `output` of the terminator: element `linear` (and the
+/// next `width - 1`) of the row-major order.
+void storeCudaOutput(ElementEmitter &emitter, KernelBuilder &kernel, unsigned output,
+                     mlir::Value linear, int64_t width);
+
+} // namespace mlsys
