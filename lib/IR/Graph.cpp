@@ -144,6 +144,16 @@ RankedTensorType mlsys::graph::withElementType(RankedTensorType type, Type eleme
   return RankedTensorType::get(type.getShape(), elementType, type.getEncoding());
 }
 
+bool mlsys::graph::mayEqual(const DimExpr &lhs, const DimExpr &rhs) {
+  auto isUnnamed = [](const DimExpr &dim) { return llvm::is_contained(dim.symbols(), "_"); };
+  return lhs == rhs || isUnnamed(lhs) || isUnnamed(rhs);
+}
+
+bool mlsys::graph::mayEqual(ArrayRef<DimExpr> lhs, ArrayRef<DimExpr> rhs) {
+  return llvm::equal(lhs, rhs,
+                     [](const DimExpr &l, const DimExpr &r) { return mayEqual(l, r); });
+}
+
 DimExpr mlsys::graph::getNumElements(RankedTensorType type) {
   DimExpr count = DimExpr::constant(1);
   for (const DimExpr &dim : getDims(type))

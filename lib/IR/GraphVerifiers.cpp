@@ -25,10 +25,10 @@ static std::string dimsText(ArrayRef<DimExpr> dims) {
   return text + "]";
 }
 
-/// Checks that the result has these extents.
-static LogicalResult verifyResultDims(Operation *op, ArrayRef<DimExpr> expected) {
-  SmallVector<DimExpr> actual = getDims(typeOf(op->getResult(0)));
-  if (llvm::equal(actual, expected))
+/// Checks that the result has the extents that the operands give it.
+static LogicalResult verifyResultDims(Operation *op) {
+  SmallVector<DimExpr> actual = getDims(typeOf(op->getResult(0))), expected = inferResultDims(op);
+  if (mayEqual(actual, expected))
     return success();
   return op->emitOpError("result has extents ")
          << dimsText(actual) << " but the operands give " << dimsText(expected);
@@ -50,6 +50,20 @@ static LogicalResult verifyDimList(Operation *op, StringRef name, ArrayRef<int64
   return success();
 }
 
+/// Elementwise operations whose operands and result differ in element type.
+static LogicalResult verifySameDims(Operation *op) {
+  SmallVector<DimExpr> expected = getDims(typeOf(op->getResult(0)));
+  for (Value operand : op->getOperands())
+    if (SmallVector<DimExpr> dims = getDims(typeOf(operand)); !mayEqual(dims, expected))
+      return op->emitOpError("operand has extents ")
+             << dimsText(dims) << " but the result has " << dimsText(expected);
+  return success();
+}
+
+LogicalResult CompareOp::verify() { return verifySameDims(*this); }
+LogicalResult SelectOp::verify() { return verifySameDims(*this); }
+LogicalResult ConvertOp::verify() { return verifySameDims(*this); }
+
 LogicalResult WeightOp::verify() {
   ArrayRef<int64_t> stored = getSource().getShape();
   RankedTensorType type = typeOf(getResult());
@@ -65,13 +79,9 @@ LogicalResult WeightOp::verify() {
 }
 
 LogicalResult ReduceOp::verify() {
-  SmallVector<DimExpr> dims = graph::getDims(typeOf(getInput())), kept;
-  if (failed(verifyDimList(*this, "dims", getDims(), dims.size())))
+  if (failed(verifyDimList(*this, "dims", getDims(), typeOf(getInput()).getRank())))
     return failure();
-  for (auto [index, dim] : llvm::enumerate(dims))
-    if (!llvm::is_contained(getDims(), static_cast<int64_t>(index)))
-      kept.push_back(dim);
-  return verifyResultDims(*this, kept);
+  return verifyResultDims(*this);
 }
 
 LogicalResult BroadcastOp::verify() {
@@ -83,7 +93,7 @@ LogicalResult BroadcastOp::verify() {
   if (failed(verifyDimList(*this, "dims", getDims(), to.size())))
     return failure();
   for (auto [index, dim] : llvm::enumerate(getDims()))
-    if (from[index] != to[dim] && from[index] != DimExpr::constant(1))
+    if (!mayEqual(from[index], to[dim]) && from[index] != DimExpr::constant(1))
       return emitOpError("input extent ") << from[index].str() << " of dimension " << index
                                           << " does not broadcast to " << to[dim].str();
   return success();
@@ -91,21 +101,19 @@ LogicalResult BroadcastOp::verify() {
 
 LogicalResult ReshapeOp::verify() {
   DimExpr from = getNumElements(typeOf(getInput())), to = getNumElements(typeOf(getResult()));
-  if (from != to)
+  if (!mayEqual(from, to))
     return emitOpError("input has ") << from.str() << " elements but the result has " << to.str();
   return success();
 }
 
 LogicalResult TransposeOp::verify() {
-  SmallVector<DimExpr> from = graph::getDims(typeOf(getInput())), expected;
-  if (getPermutation().size() != from.size())
+  int64_t rank = typeOf(getInput()).getRank();
+  if (static_cast<int64_t>(getPermutation().size()) != rank)
     return emitOpError("permutation has ") << getPermutation().size()
-                                           << " entries for an input of rank " << from.size();
-  if (failed(verifyDimList(*this, "permutation", getPermutation(), from.size(), /*sorted=*/false)))
+                                           << " entries for an input of rank " << rank;
+  if (failed(verifyDimList(*this, "permutation", getPermutation(), rank, /*sorted=*/false)))
     return failure();
-  for (int64_t dim : getPermutation())
-    expected.push_back(from[dim]);
-  return verifyResultDims(*this, expected);
+  return verifyResultDims(*this);
 }
 
 LogicalResult SliceOp::verify() {
@@ -116,7 +124,7 @@ LogicalResult SliceOp::verify() {
   for (int64_t dim = 0; dim < from.getRank(); ++dim) {
     int64_t offset = getOffsets()[dim];
     if (to.isDynamicDim(dim) || from.isDynamicDim(dim)) {
-      if (offset != 0 || graph::getDim(from, dim) != graph::getDim(to, dim))
+      if (offset != 0 || !mayEqual(graph::getDim(from, dim), graph::getDim(to, dim)))
         return emitOpError("dimension ") << dim << " is dynamic and can only be taken whole";
       continue;
     }
@@ -139,24 +147,19 @@ LogicalResult ConcatOp::verify() {
     if (dims.size() != expected.size())
       return emitOpError("inputs have different ranks");
     for (size_t index = 0; index < dims.size(); ++index) {
-      if (static_cast<int64_t>(index) == dim)
-        expected[index] = expected[index] + dims[index];
-      else if (dims[index] != expected[index])
+      if (static_cast<int64_t>(index) != dim && !mayEqual(dims[index], expected[index]))
         return emitOpError("inputs have extents ")
                << expected[index].str() << " and " << dims[index].str() << " in dimension "
                << index;
     }
   }
-  return verifyResultDims(*this, expected);
+  return verifyResultDims(*this);
 }
 
 LogicalResult GatherOp::verify() {
-  SmallVector<DimExpr> table = getDims(typeOf(getTable()));
-  if (table.empty())
+  if (typeOf(getTable()).getRank() == 0)
     return emitOpError("table must have a dimension to index");
-  SmallVector<DimExpr> expected = getDims(typeOf(getIndices()));
-  expected.append(table.begin() + 1, table.end());
-  return verifyResultDims(*this, expected);
+  return verifyResultDims(*this);
 }
 
 LogicalResult IotaOp::verify() {
@@ -176,7 +179,7 @@ LogicalResult DotOp::verify() {
         failed(verifyDimList(*this, what, right, rhs.size(), false)))
       return failure();
     for (auto [l, r] : llvm::zip_equal(left, right))
-      if (lhs[l] != rhs[r])
+      if (!mayEqual(lhs[l], rhs[r]))
         return emitOpError() << what << " pairs extents " << lhs[l].str() << " and "
                              << rhs[r].str();
     return success();
@@ -184,36 +187,30 @@ LogicalResult DotOp::verify() {
   if (failed(check("batch", getLhsBatch(), getRhsBatch())) ||
       failed(check("contract", getLhsContract(), getRhsContract())))
     return failure();
-  SmallVector<DimExpr> expected;
-  for (int64_t dim : getLhsBatch())
-    expected.push_back(lhs[dim]);
-  auto addFree = [&](ArrayRef<DimExpr> dims, ArrayRef<int64_t> batch, ArrayRef<int64_t> contract) {
-    for (auto [index, dim] : llvm::enumerate(dims))
-      if (!llvm::is_contained(batch, static_cast<int64_t>(index)) &&
-          !llvm::is_contained(contract, static_cast<int64_t>(index)))
-        expected.push_back(dim);
-  };
-  addFree(lhs, getLhsBatch(), getLhsContract());
-  addFree(rhs, getRhsBatch(), getRhsContract());
+  for (auto [batch, contract] : {std::pair(getLhsBatch(), getLhsContract()),
+                                 std::pair(getRhsBatch(), getRhsContract())})
+    for (int64_t dim : batch)
+      if (llvm::is_contained(contract, dim))
+        return emitOpError("dimension ") << dim << " is both batch and contracted";
   Type element = typeOf(getResult()).getElementType();
   if (typeOf(getLhs()).getElementType() != typeOf(getRhs()).getElementType())
     return emitOpError("operands have different element types");
   if (element != typeOf(getLhs()).getElementType() && !element.isF32())
     return emitOpError("result element type must be the operands' or f32");
-  return verifyResultDims(*this, expected);
+  return verifyResultDims(*this);
 }
 
 LogicalResult AttentionOp::verify() {
   SmallVector<DimExpr> query = getDims(typeOf(getQuery())), key = getDims(typeOf(getKey()));
   if (query.size() != 4 || key.size() != 4)
     return emitOpError("expects [batch, sequence, heads, dim] operands");
-  if (query[0] != key[0] || query[3] != key[3])
+  if (!mayEqual(query[0], key[0]) || !mayEqual(query[3], key[3]))
     return emitOpError("query ") << dimsText(query) << " and key " << dimsText(key)
                                  << " differ in batch or head size";
   std::optional<int64_t> heads = query[2].asConstant(), keyHeads = key[2].asConstant();
   if (!heads || !keyHeads || *keyHeads == 0 || *heads % *keyHeads)
     return emitOpError("query heads must be a multiple of key heads");
-  if (getCausal() && query[1] != key[1])
+  if (getCausal() && !mayEqual(query[1], key[1]))
     return emitOpError("causal attention needs as many queries as keys");
   return success();
 }
@@ -237,7 +234,7 @@ LogicalResult CacheWriteOp::verify() {
       input[2] != DimExpr::constant(layer.getHeadDim()))
     return emitOpError("input ") << dimsText(input) << " must be [tokens, " << layer.getHeads()
                                  << ", " << layer.getHeadDim() << "]";
-  if (slots.size() != 1 || slots[0] != input[0])
+  if (slots.size() != 1 || !mayEqual(slots[0], input[0]))
     return emitOpError("needs one slot a token");
   return success();
 }
@@ -254,8 +251,8 @@ LogicalResult PagedAttentionOp::verify() {
   std::optional<int64_t> heads = query[1].asConstant();
   if (!heads || *heads % layer.getHeads())
     return emitOpError("query heads must be a multiple of the cache's ") << layer.getHeads();
-  if (start.size() != 1 || context.size() != 1 || table.size() != 2 || table[0] != context[0] ||
-      start[0] != context[0] + DimExpr::constant(1))
+  if (start.size() != 1 || context.size() != 1 || table.size() != 2 ||
+      !mayEqual(table[0], context[0]) || !mayEqual(start[0], context[0] + DimExpr::constant(1)))
     return emitOpError("expects queryStart [R + 1], contextLength [R] and blockTable [R, P]");
   return success();
 }
@@ -265,35 +262,36 @@ LogicalResult LastTokenOp::verify() {
   SmallVector<DimExpr> start = getDims(typeOf(getQueryStart()));
   if (input.empty() || start.size() != 1)
     return emitOpError("expects rows and a queryStart of [R + 1]");
-  input[0] = start[0] - DimExpr::constant(1);
-  return verifyResultDims(*this, input);
+  return verifyResultDims(*this);
 }
 
 LogicalResult EmbeddingOp::verify() {
-  SmallVector<DimExpr> table = getDims(typeOf(getTable()));
-  if (table.size() != 2)
+  if (typeOf(getTable()).getRank() != 2)
     return emitOpError("table must be [vocabulary, width]");
-  SmallVector<DimExpr> expected = getDims(typeOf(getIds()));
-  expected.push_back(table[1]);
-  return verifyResultDims(*this, expected);
+  return verifyResultDims(*this);
 }
 
 LogicalResult LinearOp::verify() {
   SmallVector<DimExpr> input = getDims(typeOf(getInput())), weight = getDims(typeOf(getWeight()));
   if (input.empty() || weight.size() != 2)
     return emitOpError("expects an input of [..., in] and a weight of [out, in]");
-  if (input.back() != weight[1])
+  if (!mayEqual(input.back(), weight[1]))
     return emitOpError("input width ") << input.back().str() << " is not the weight's "
                                        << weight[1].str();
-  if (getBias() && getDims(typeOf(getBias())) != SmallVector<DimExpr>{weight[0]})
+  if (getBias() && !mayEqual(getDims(typeOf(getBias())), {weight[0]}))
     return emitOpError("bias must be [") << weight[0].str() << "]";
-  input.back() = weight[0];
-  return verifyResultDims(*this, input);
+  Type element = typeOf(getInput()).getElementType();
+  if (typeOf(getWeight()).getElementType() != element)
+    return emitOpError("input and weight have different element types");
+  if (typeOf(getResult()).getElementType() != element &&
+      !typeOf(getResult()).getElementType().isF32())
+    return emitOpError("result element type must be the input's or f32");
+  return verifyResultDims(*this);
 }
 
 LogicalResult RmsNormOp::verify() {
   SmallVector<DimExpr> input = getDims(typeOf(getInput())), scale = getDims(typeOf(getScale()));
-  if (input.empty() || scale.size() != 1 || scale[0] != input.back()) {
+  if (input.empty() || scale.size() != 1 || !mayEqual(scale[0], input.back())) {
     InFlightDiagnostic diag = emitOpError("scale has extents ")
                               << dimsText(scale) << " but the input has " << dimsText(input);
     if (Operation *definition = getScale().getDefiningOp())
@@ -315,7 +313,7 @@ LogicalResult RopeOp::verify() {
     return emitOpError("frequencies must be [dim / 2] of an even dim");
   ArrayRef<DimExpr> leading = ArrayRef(input).drop_back(2);
   if (positions.empty() || positions.size() > leading.size() ||
-      !llvm::equal(leading.take_back(positions.size()), positions))
+      !mayEqual(leading.take_back(positions.size()), positions))
     return emitOpError("positions ") << dimsText(positions) << " do not match the input "
                                      << dimsText(input);
   return success();

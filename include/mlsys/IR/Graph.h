@@ -37,6 +37,8 @@ constexpr llvm::StringLiteral roleAttrName = "graph.role";
 constexpr llvm::StringLiteral nameAttrName = "graph.name";
 /// The function attribute: "plain", "step", "prefill" or "decode".
 constexpr llvm::StringLiteral phaseAttrName = "graph.phase";
+/// The function attribute of phase "decode": the number of requests (an integer).
+constexpr llvm::StringLiteral bucketAttrName = "graph.bucket";
 /// The module attribute with the weight files' paths.
 constexpr llvm::StringLiteral weightFilesAttrName = "graph.weight_files";
 
@@ -51,6 +53,15 @@ mlir::RankedTensorType getTensorType(llvm::ArrayRef<DimExpr> dims, mlir::Type el
 
 /// `type` with another element type and the same extents.
 mlir::RankedTensorType withElementType(mlir::RankedTensorType type, mlir::Type elementType);
+
+/// True unless two extents contradict each other: one without a name may be any.
+bool mayEqual(const DimExpr &lhs, const DimExpr &rhs);
+bool mayEqual(llvm::ArrayRef<DimExpr> lhs, llvm::ArrayRef<DimExpr> rhs);
+
+/// The extents that `op`, which has one tensor result, gives it, from those of its operands
+/// and, where these say nothing, from those that the result has. Ranks have
+/// been verified.
+llvm::SmallVector<DimExpr> inferResultDims(mlir::Operation *op);
 
 /// The number of elements.
 DimExpr getNumElements(mlir::RankedTensorType type);

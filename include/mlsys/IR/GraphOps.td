@@ -148,6 +148,7 @@ def Graph_CompareOp : Graph_PureOp<"compare", [Elementwise, SameTypeOperands, Sa
   let arguments = (ins Graph_PredicateAttr:$predicate, Graph_Tensor:$lhs, Graph_Tensor:$rhs);
   let results = (outs Graph_BoolTensor:$result);
   let assemblyFormat = "$predicate $lhs `,` $rhs attr-dict `:` type($lhs) `->` type($result)";
+  let hasVerifier = 1;
 }
 
 def Graph_SelectOp : Graph_PureOp<"select", [Elementwise, SameOperandsAndResultShape,
@@ -163,6 +164,7 @@ def Graph_SelectOp : Graph_PureOp<"select", [Elementwise, SameOperandsAndResultS
   let arguments = (ins Graph_BoolTensor:$condition, Graph_Tensor:$trueValue, Graph_Tensor:$falseValue);
   let results = (outs Graph_Tensor:$result);
   let assemblyFormat = "$condition `,` $trueValue `,` $falseValue attr-dict `:` type($condition) `,` type($result)";
+  let hasVerifier = 1;
 }
 
 def Graph_ConvertOp : Graph_PureOp<"convert", [Elementwise, SameOperandsAndResultShape]> {
@@ -179,6 +181,7 @@ def Graph_ConvertOp : Graph_PureOp<"convert", [Elementwise, SameOperandsAndResul
   let arguments = (ins Graph_Tensor:$input);
   let results = (outs Graph_Tensor:$result);
   let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
+  let hasVerifier = 1;
   let hasFolder = 1;
 }
 
