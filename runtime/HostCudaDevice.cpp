@@ -10,7 +10,7 @@
 #include "runtime/Error.h"
 #include "runtime/KernelCache.h"
 
-#include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>

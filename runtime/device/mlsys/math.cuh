@@ -35,9 +35,9 @@ inline float reduce_angle(float x, int &quadrant) {
   quadrant = 0;
   if (bits >= 0x7f800000u)
     return x - x; // NaN for infinities and NaN
-  // x = mantissa * 2^(exponent - 32); of 2 / pi only the digits that give the result
-  // modulo 4 and 62 bits below are multiplied.
-  int exponent = (int)(bits >> 23) - 126;
+  // x / 4 = mantissa * 2^(exponent - 32); of 2 / pi only the digits that give the product
+  // modulo 1, and 64 bits of it, are multiplied.
+  int exponent = (int)(bits >> 23) - 128;
   u32 mantissa = (bits << 8) | 0x80000000u;
   int word = exponent >> 5, shift = exponent & 31;
   u32 a = word ? two_over_pi[word - 1] : 0, b = two_over_pi[word], c = two_over_pi[word + 1],

@@ -1,0 +1,114 @@
+//===- CudaDriver.h - The CUDA driver, opened at run time -------*- C++ -*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "runtime/SharedLibrary.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace mlsys::rt {
+
+/// Types of the driver's interface, as far as it is used. Their layout is fixed by
+/// the driver.
+namespace cuda {
+using Device = int;
+using Address = unsigned long long;
+using Context = struct ContextState *;
+using Stream = struct StreamState *;
+using Module = struct ModuleState *;
+using Function = struct FunctionState *;
+
+struct LaunchAttribute {
+  int id;
+  char padding[4];
+  union {
+    char bytes[64];
+    int programmaticStreamSerializationAllowed;
+  } value;
+};
+static_assert(sizeof(LaunchAttribute) == 72);
+
+struct LaunchConfig {
+  unsigned gridX, gridY, gridZ, blockX, blockY, blockZ, sharedBytes;
+  Stream stream;
+  LaunchAttribute *attributes;
+  unsigned attributeCount;
+};
+static_assert(sizeof(LaunchConfig) == 56);
+
+constexpr int launchAttributeProgrammaticStreamSerialization = 6;
+constexpr int deviceAttributeMultiprocessors = 16;
+constexpr int deviceAttributeComputeMajor = 75;
+constexpr int deviceAttributeComputeMinor = 76;
+constexpr int deviceAttributeMaxSharedPerBlock = 97;
+constexpr int functionAttributeMaxDynamicShared = 8;
+constexpr unsigned streamNonBlocking = 1;
+} // namespace cuda
+
+/// The functions of libcuda.so.1 that mlsys uses. Opened once per process.
+class CudaDriver {
+public:
+  /// Opens MLSYS_CUDA_DRIVER (a file) or libcuda.so.1 and starts it. Null when there is
+  /// no driver or no GPU; `reason` then says which.
+  static const CudaDriver *get(std::string *reason = nullptr);
+
+  /// Throws rt::Error with the driver's words when `status` is a failure of `what`.
+  void check(int status, const std::string &what) const;
+
+  int (*init)(unsigned);
+  int (*getErrorString)(int, const char **);
+  int (*driverGetVersion)(int *);
+  int (*deviceGetCount)(int *);
+  int (*deviceGet)(cuda::Device *, int);
+  int (*deviceGetName)(char *, int, cuda::Device);
+  int (*deviceGetAttribute)(int *, int, cuda::Device);
+  int (*deviceTotalMem)(size_t *, cuda::Device);
+  int (*primaryCtxRetain)(cuda::Context *, cuda::Device);
+  int (*primaryCtxRelease)(cuda::Device);
+  int (*ctxSetCurrent)(cuda::Context);
+  int (*streamCreate)(cuda::Stream *, unsigned);
+  int (*streamDestroy)(cuda::Stream);
+  int (*streamSynchronize)(cuda::Stream);
+  int (*memAlloc)(cuda::Address *, size_t);
+  int (*memFree)(cuda::Address);
+  int (*memcpyHtoD)(cuda::Address, const void *, size_t, cuda::Stream);
+  int (*memcpyDtoH)(void *, cuda::Address, size_t, cuda::Stream);
+  int (*memsetD8)(cuda::Address, unsigned char, size_t, cuda::Stream);
+  int (*moduleLoadData)(cuda::Module *, const void *);
+  int (*moduleUnload)(cuda::Module);
+  int (*moduleGetFunction)(cuda::Function *, cuda::Module, const char *);
+  int (*funcSetAttribute)(cuda::Function, int, int);
+  int (*launchKernelEx)(const cuda::LaunchConfig *, cuda::Function, void **, void **);
+
+private:
+  explicit CudaDriver(SharedLibrary library);
+  SharedLibrary library;
+};
+
+/// What the driver says of one GPU.
+struct GpuInfo {
+  int index = 0;
+  std::string name;
+  int major = 0, minor = 0;
+  size_t memoryBytes = 0;
+  int multiprocessors = 0;
+  size_t maxSharedBytes = 0;
+
+  /// What NVRTC compiles for: "sm_86", and with all the chip's features from 9.0 on:
+  /// "sm_90a".
+  std::string arch() const;
+};
+
+/// All GPUs, for `mlsys devices`; none without a driver.
+std::vector<GpuInfo> listGpus();
+
+/// True when there is a driver and at least one GPU.
+bool cudaAvailable();
+
+} // namespace mlsys::rt

@@ -1,0 +1,236 @@
+//===- CudaDeviceTest.cpp - CudaDevice over a fake driver -----------------===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+
+#include "runtime/CudaDevice.h"
+#include "runtime/Error.h"
+#include "runtime/Nvrtc.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <dlfcn.h>
+#include <filesystem>
+
+using namespace mlsys;
+using namespace mlsys::rt;
+
+namespace {
+
+/// The driver is opened at its first use, so the variable is set before main.
+const bool fakeDriver = setenv("MLSYS_CUDA_DRIVER", MLSYS_FAKE_CUDA, 1) == 0;
+
+template <class Function> Function *fake(const char *name) {
+  static void *library = dlopen(MLSYS_FAKE_CUDA, RTLD_NOW);
+  return reinterpret_cast<Function *>(dlsym(library, name));
+}
+std::string takeCalls() { return fake<const char *()>("fakeTakeCalls")(); }
+void failNext(const char *name) { fake<void(const char *)>("fakeFail")(name); }
+void setParameters(int count) { fake<void(int)>("fakeParameters")(count); }
+
+struct KernelSpec {
+  std::string name, text;
+  std::vector<std::pair<std::string, std::string>> cubins;
+};
+
+/// A TargetProgram with these kernels; `builder` owns it.
+const program::TargetProgram &makeProgram(flatbuffers::FlatBufferBuilder &builder,
+                                          const std::vector<KernelSpec> &specs) {
+  program::TargetProgramT target;
+  target.target = "cuda";
+  for (const KernelSpec &spec : specs) {
+    auto kernel = std::make_unique<program::KernelT>();
+    kernel->name = spec.name;
+    kernel->cuda_text = spec.text;
+    for (auto &[arch, data] : spec.cubins) {
+      auto cubin = std::make_unique<program::CubinT>();
+      cubin->arch = arch;
+      cubin->data.assign(data.begin(), data.end());
+      cubin->data.push_back(0);
+      kernel->cubins.push_back(std::move(cubin));
+    }
+    target.kernels.push_back(std::move(kernel));
+  }
+  builder.Finish(program::TargetProgram::Pack(builder, &target));
+  return *flatbuffers::GetRoot<program::TargetProgram>(builder.GetBufferPointer());
+}
+
+bool contains(const std::string &text, const std::string &part) { return text.find(part) != std::string::npos; }
+
+template <class Body> std::string errorOf(Body body) {
+  try {
+    body();
+  } catch (const Error &error) {
+    return error.what();
+  }
+  return "";
+}
+
+class CudaDeviceTest : public testing::Test {
+protected:
+  void SetUp() override {
+    takeCalls();
+    setParameters(0);
+  }
+  void TearDown() override { failNext(""); }
+};
+
+} // namespace
+
+TEST_F(CudaDeviceTest, listsGpus) {
+  ASSERT_TRUE(fakeDriver);
+  EXPECT_TRUE(cudaAvailable());
+  std::vector<GpuInfo> gpus = listGpus();
+  ASSERT_EQ(gpus.size(), 2u);
+  EXPECT_EQ(gpus[0].name, "Fake 100");
+  EXPECT_EQ(gpus[0].arch(), "sm_90a");
+  EXPECT_EQ(gpus[1].arch(), "sm_86");
+  EXPECT_EQ(gpus[1].maxSharedBytes, 101376u);
+  EXPECT_EQ(gpus[1].multiprocessors, 132);
+  EXPECT_EQ(gpus[1].memoryBytes, size_t(80) << 30);
+}
+
+TEST_F(CudaDeviceTest, cubinsRunOnTheirArchitecture) {
+  GpuInfo hopper, ampere;
+  hopper.major = 9;
+  ampere.major = 8;
+  ampere.minor = 6;
+  EXPECT_TRUE(cubinRunsOn("sm_90a", hopper));
+  EXPECT_TRUE(cubinRunsOn("sm_90", hopper));
+  EXPECT_FALSE(cubinRunsOn("sm_80", hopper));
+  EXPECT_FALSE(cubinRunsOn("sm_100a", hopper));
+  EXPECT_TRUE(cubinRunsOn("sm_80", ampere));
+  EXPECT_FALSE(cubinRunsOn("sm_89", ampere));
+  EXPECT_FALSE(cubinRunsOn("sm_", ampere));
+  EXPECT_FALSE(cubinRunsOn("gfx90", ampere));
+}
+
+TEST_F(CudaDeviceTest, takesTheBestCubinAndLaunchesIt) {
+  CudaDevice device(0);
+  EXPECT_FALSE(device.hostAccessible());
+  EXPECT_TRUE(contains(device.description(), "Fake 100"));
+  EXPECT_EQ(takeCalls(), "cuDevicePrimaryCtxRetain 100\ncuStreamCreate 1\n");
+  flatbuffers::FlatBufferBuilder builder;
+  device.load(makeProgram(builder, {{"plain", "text", {{"sm_80", "A"}, {"sm_90", "B"}, {"sm_90a", "C"}}},
+                                    {"waiting", "pdl_wait();", {{"sm_90", "D"}}}}));
+  EXPECT_EQ(takeCalls(), "cuModuleLoadData C\ncuModuleGetFunction plain\n"
+                         "cuModuleLoadData D\ncuModuleGetFunction waiting\n");
+
+  void *buffers[] = {reinterpret_cast<void *>(4096), reinterpret_cast<void *>(8192)};
+  int64_t symbols[] = {77};
+  LaunchArgs args;
+  args.buffers = buffers;
+  args.symbols = symbols;
+  args.grid[0] = 3;
+  args.grid[1] = 2;
+  args.block[0] = 128;
+  args.sharedBytes = 1024;
+  setParameters(3);
+  device.launch(args);
+  EXPECT_EQ(takeCalls(),
+            "cuLaunchKernelEx plain on 100 grid 3 2 1 block 128 1 1 shared 1024 parameters 4096 8192 77\n");
+
+  // Early launch only where the text waits; large shared memory is asked for once.
+  args.kernel = 1;
+  args.sharedBytes = 100000;
+  device.launch(args);
+  device.launch(args);
+  std::string launched = "cuLaunchKernelEx waiting on 100 grid 3 2 1 block 128 1 1 shared 100000 attribute 6=1 "
+                         "parameters 4096 8192 77\n";
+  EXPECT_EQ(takeCalls(), "cuFuncSetAttribute waiting 8 100000\n" + launched + launched);
+
+  args.grid[1] = 0;
+  device.launch(args);
+  EXPECT_EQ(takeCalls(), "");
+}
+
+TEST_F(CudaDeviceTest, noEarlyLaunchBeforeHopper) {
+  CudaDevice device(1);
+  flatbuffers::FlatBufferBuilder builder;
+  device.load(makeProgram(builder, {{"waiting", "pdl_wait();", {{"sm_80", "D"}}}}));
+  takeCalls();
+  LaunchArgs args;
+  args.block[0] = 32;
+  device.launch(args);
+  EXPECT_EQ(takeCalls(), "cuLaunchKernelEx waiting on 101 grid 1 1 1 block 32 1 1 shared 0 parameters\n");
+}
+
+TEST_F(CudaDeviceTest, copiesAndFrees) {
+  takeCalls();
+  {
+    CudaDevice device(0);
+    takeCalls();
+    char in[5] = "abcd", out[5] = "";
+    void *address = device.allocate(5);
+    device.upload(address, in, 5);
+    device.download(out, address, 5);
+    EXPECT_STREQ(out, "abcd");
+    device.zero(address, 3);
+    device.download(out, address, 5);
+    EXPECT_EQ(out[2], 0);
+    EXPECT_EQ(out[3], 'd');
+    device.free(address);
+    device.synchronize();
+    EXPECT_EQ(device.allocate(0), nullptr);
+    device.free(nullptr);
+    EXPECT_EQ(takeCalls(), "cuMemAlloc 5\ncuMemcpyHtoDAsync 5\ncuStreamSynchronize\ncuMemcpyDtoHAsync 5\n"
+                           "cuStreamSynchronize\ncuMemsetD8Async 3\ncuMemcpyDtoHAsync 5\ncuStreamSynchronize\n"
+                           "cuStreamSynchronize\ncuMemFree\ncuStreamSynchronize\n");
+  }
+  EXPECT_EQ(takeCalls(), "cuStreamSynchronize\ncuStreamDestroy\ncuDevicePrimaryCtxRelease 100\n");
+}
+
+TEST_F(CudaDeviceTest, failuresAreReported) {
+  EXPECT_TRUE(contains(errorOf([] { CudaDevice device(2); }), "2 GPUs"));
+  EXPECT_TRUE(contains(errorOf([] {
+                         DeviceOptions options;
+                         options.device = "cuda:x";
+                         createCudaDevice(options);
+                       }),
+                       "cuda:N"));
+  failNext("cuStreamCreate");
+  EXPECT_TRUE(contains(errorOf([] { CudaDevice device(0); }), "a fake failure (error 719)"));
+  EXPECT_TRUE(contains(takeCalls(), "cuDevicePrimaryCtxRelease 100"));
+  failNext("");
+
+  CudaDevice device(0);
+  flatbuffers::FlatBufferBuilder builder;
+  EXPECT_TRUE(contains(errorOf([&] { device.load(makeProgram(builder, {{"empty", "", {{"sm_80", "A"}}}})); }),
+                       "neither a cubin for sm_90a nor CUDA text"));
+  failNext("cuMemAlloc");
+  EXPECT_TRUE(contains(errorOf([&] { device.allocate(10); }), "allocating 10 bytes on Fake 100"));
+
+  failNext("");
+  CudaDevice other(0);
+  flatbuffers::FlatBufferBuilder otherBuilder;
+  other.load(makeProgram(otherBuilder, {{"plain", "text", {{"sm_90", "A"}}}}));
+  LaunchArgs args;
+  args.grid[2] = 70000;
+  EXPECT_TRUE(contains(errorOf([&] { other.launch(args); }), "70000 blocks"));
+  args.grid[2] = 1;
+  args.sharedBytes = 1 << 20;
+  EXPECT_TRUE(contains(errorOf([&] { other.launch(args); }), "shared memory"));
+  args.sharedBytes = 0;
+  failNext("cuLaunchKernelEx");
+  EXPECT_TRUE(contains(errorOf([&] { other.launch(args); }), "launching kernel plain"));
+}
+
+TEST_F(CudaDeviceTest, textIsCompiledWhereNoCubinFits) {
+  if (!Nvrtc::open())
+    GTEST_SKIP() << "NVRTC is not installed";
+  std::filesystem::path cache = std::filesystem::path(testing::TempDir()) / "mlsys-cuda-device-test";
+  std::filesystem::remove_all(cache);
+  setenv("MLSYS_CACHE_DIR", cache.c_str(), 1);
+  CudaDevice device(0);
+  takeCalls();
+  flatbuffers::FlatBufferBuilder builder;
+  device.load(makeProgram(builder, {{"copy",
+                                     "#include \"mlsys/types.cuh\"\nextern \"C\" __global__ void copy(const f32 *a, "
+                                     "f32 *b) { b[thread_x()] = a[thread_x()]; }",
+                                     {{"sm_80", "A"}}}}));
+  EXPECT_EQ(takeCalls(), "cuModuleLoadData ELF\ncuModuleGetFunction copy\n");
+  EXPECT_FALSE(std::filesystem::is_empty(cache));
+  std::filesystem::remove_all(cache);
+}
