@@ -8,20 +8,34 @@
 #include "mlsys/IR/Kernel.h"
 
 #include "mlir/IR/AsmState.h"
+#include "mlir/IR/Diagnostics.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/Parser/Parser.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/ToolOutputFile.h"
 
 #include <CLI/CLI.hpp>
 
+/// Prints an error; its value is the exit code.
+static int fail(const std::string &message) {
+  llvm::errs() << "error: " << message << "\n";
+  return 1;
+}
+
 int main(int argc, char **argv) {
   CLI::App app{"Translates IR of the graph and kernel dialects"};
-  std::string input = "-";
-  bool interpret = false;
+  std::string input = "-", output = "-", target = "cpu";
   mlsys::InterpretOptions options;
   app.add_option("file", input, "The .mlir file; - reads stdin");
-  app.add_flag("--interpret", interpret, "Call functions of the graph dialect and print the results")
-      ->required();
+  app.add_option("-o", output, "The output file; - is stdout");
+  CLI::Option_group *action = app.add_option_group("action");
+  bool interpret = false, program = false;
+  action->add_flag("--interpret", interpret,
+                   "Call functions of the graph dialect and print the results");
+  action->add_flag("--to-program", program,
+                   "Write the program of the kernel stage, without object code, as a FlatBuffer");
+  action->require_option(1);
   app.add_option("--function", options.function,
                  "The function to call (default: all that have no arguments)");
   app.add_option("--input", options.inputs,
@@ -29,19 +43,31 @@ int main(int argc, char **argv) {
   app.add_option("--cache-pages", options.cachePages, "Pages of a KV cache argument")
       ->check(CLI::Range(1, 1 << 20));
   app.add_option("--weights-dir", options.baseDir, "Where relative paths of weight files start");
+  app.add_option("--target", target, "Whose kernels the program has")
+      ->check(CLI::IsMember({"cpu", "cuda"}));
   CLI11_PARSE(app, argc, argv);
 
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);
   registry.insert<mlsys::graph::GraphDialect, mlsys::kernel::KernelDialect>();
   mlir::MLIRContext context(registry);
+  auto sources = std::make_shared<llvm::SourceMgr>();
+  mlir::SourceMgrDiagnosticHandler diagnostics(*sources, &context);
   mlir::OwningOpRef<mlir::ModuleOp> module =
-      mlir::parseSourceFile<mlir::ModuleOp>(input, mlir::ParserConfig(&context));
+      mlir::parseSourceFile<mlir::ModuleOp>(input, sources, mlir::ParserConfig(&context));
   if (!module)
     return 1;
-  if (llvm::Error error = mlsys::interpretModule(*module, options, llvm::outs())) {
-    llvm::errs() << "error: " << llvm::toString(std::move(error)) << "\n";
-    return 1;
+  std::error_code code;
+  llvm::ToolOutputFile file(output, code, llvm::sys::fs::OF_None);
+  if (code)
+    return fail("cannot write '" + output + "': " + code.message());
+  if (interpret) {
+    if (llvm::Error error = mlsys::interpretModule(*module, options, file.os()))
+      return fail(llvm::toString(std::move(error)));
+  } else if (program) {
+    if (mlir::failed(mlsys::writeProgram(*module, target, file.os())))
+      return 1;
   }
+  file.keep();
   return 0;
 }

@@ -31,4 +31,9 @@ struct InterpretOptions {
 llvm::Error interpretModule(mlir::ModuleOp module, const InterpretOptions &options,
                             llvm::raw_ostream &os);
 
+/// Writes the program of a module at the kernel stage, without object code: a
+/// FlatBuffer of Program.fbs. Diagnostics go to the module's context.
+mlir::LogicalResult writeProgram(mlir::ModuleOp module, llvm::StringRef target,
+                                 llvm::raw_ostream &os);
+
 } // namespace mlsys
