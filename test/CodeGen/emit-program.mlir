@@ -80,6 +80,7 @@ kernel.func @other_0(%x: memref<?xf32>) attributes {target = "cuda", kind = "loo
 // CHECK: "pair": 2
 // CHECK: "bytes": 256
 // CHECK: "offset": 64
+// CHECK: "name": "w"
 // CHECK-NOT: "name": "w"
 // CHECK: "name": "table"
 // CHECK: "data": [
