@@ -220,9 +220,9 @@ LogicalResult FunctionEmitter::emitSignature() {
     result->phase = program::Phase::Prefill;
   } else if (phase == "decode") {
     result->phase = program::Phase::Decode;
-    auto bucket = function->getAttrOfType<IntegerAttr>(bucketAttrName);
+    auto bucket = function->getAttrOfType<IntegerAttr>(graph::bucketAttrName);
     if (!bucket)
-      return function.emitOpError("is a decode function without ") << bucketAttrName;
+      return function.emitOpError("is a decode function without ") << graph::bucketAttrName;
     result->bucket = bucket.getInt();
   } else {
     return function.emitOpError("has the phase '") << phase << "', which cannot be executed";

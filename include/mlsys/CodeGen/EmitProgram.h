@@ -31,8 +31,6 @@ namespace mlsys {
 constexpr llvm::StringLiteral dimsAttrName = "graph.dims";
 constexpr llvm::StringLiteral typeAttrName = "graph.type";
 constexpr llvm::StringLiteral resultAttrName = "graph.result";
-/// The function attribute of a decode function: its number of requests.
-constexpr llvm::StringLiteral bucketAttrName = "graph.bucket";
 
 /// The functions, kernels and constants of a module as a target's program. The kernels have
 /// names and scratch sizes but no code yet. Diagnostics go to the module's context.
