@@ -275,7 +275,7 @@ def Kernel_AttentionOp : Kernel_Op<"attention", [AttrSizedOperandSegments]> {
     `value` are tensors, and `extents` are the sequence lengths of query and key). For the paged
     ones `key` is the layer's part of the pages, `value` is absent, `metadata` is query start,
     context length and block table (decode: without query start), `extents` is the number
-    of pages of a row of the block table.
+    of pages of a row of the block table. `heads_per_block` query heads share a decode block.
 
     ```mlir
     kernel.attention "decode" query(%q : memref<?xf32>) key(%c : memref<?xf32>)
@@ -287,7 +287,8 @@ def Kernel_AttentionOp : Kernel_Op<"attention", [AttrSizedOperandSegments]> {
                        Optional<Kernel_FlatBuffer>:$value, Variadic<Kernel_FlatBuffer>:$metadata,
                        Variadic<Index>:$extents, Kernel_FlatBuffer:$result,
                        I64Attr:$heads, I64Attr:$kv_heads, I64Attr:$head_dim, I64Attr:$page_size,
-                       I64Attr:$page_stride, F32Attr:$scale, UnitAttr:$causal);
+                       I64Attr:$page_stride, I64Attr:$heads_per_block, F32Attr:$scale,
+                       UnitAttr:$causal);
   let assemblyFormat = [{
     $method `query` `(` $query `:` type($query) `)` `key` `(` $key `:` type($key) `)`
     (`value` `(` $value^ `:` type($value) `)`)? (`metadata` `(` $metadata^ `:` type($metadata) `)`)?

@@ -1,0 +1,242 @@
+//===- CudaDot.cpp - Fusions of dots for CUDA -----------------------------===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+//
+// A block computes one tile of one dot group by a template of the device
+// library; groups (query, key and value) stand side by side in the grid. Prologue and
+// epilogue are regions of the kernel.contract. Reductions of the prologue are
+// computed by each block for the rows of its tile and kept in shared memory.
+//
+//===----------------------------------------------------------------------===//
+
+#include "LowerForCuda.h"
+#include "SelectCudaTiles.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace mlsys;
+using namespace mlsys::graph;
+
+static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
+
+namespace {
+class DotLowering {
+public:
+  DotLowering(KernelBuilder &kernel)
+      : kernel(kernel), builder(kernel.builder), loc(kernel.loc), emitter(kernel),
+        math(emitter.index()), structure(kernel.structure) {}
+
+  LogicalResult run(LaunchShape &launch);
+
+private:
+  Value directLhs() const;
+  void emitRowStatistics(Value row0, Value rows);
+  void emitGroup(const DotGroup &group, const CudaDotTile &tile, Value row0, Value col0);
+  void emitPrologue(kernel::ContractOp contract, Value row0);
+  void emitEpilogue(kernel::ContractOp contract, const DotGroup &group);
+  void emitOutput(const DotGroup &group, unsigned output, ValueRange tileArguments);
+
+  KernelBuilder &kernel;
+  OpBuilder &builder;
+  Location loc;
+  ElementEmitter emitter;
+  IndexMath &math;
+  const FusionStructure &structure;
+  /// Reductions of the tile's rows: [row][reduction] in shared memory.
+  Value statistics;
+  int64_t threads = 0, tileRows = 0;
+  bool isGemv = false;
+};
+} // namespace
+
+/// The buffer of the left side when it is one as it stands; null when there is a
+/// prologue to compute.
+Value DotLowering::directLhs() const {
+  Value lhs = structure.lhs;
+  while (auto reshape = lhs.getDefiningOp<ReshapeOp>())
+    lhs = reshape.getInput();
+  auto argument = dyn_cast<BlockArgument>(lhs);
+  return argument ? kernel.inputs[argument.getArgNumber()] : Value();
+}
+
+/// Computes the prologue's reductions for rows [row0, row0 + rows) of the tile.
+void DotLowering::emitRowStatistics(Value row0, Value rows) {
+  RowScope scope = isGemv ? RowScope::Block : RowScope::Warp;
+  Value thread = kernel::ThreadIdOp::create(builder, loc, builder.getIndexType());
+  Value first = math.constant(0), step = math.constant(1);
+  if (scope == RowScope::Warp) {
+    first = math.div(thread, 32);
+    step = math.constant(threads / 32);
+  }
+  auto loop = scf::ForOp::create(builder, loc, first, rows, step);
+  builder.setInsertionPointToStart(loop.getBody());
+  Value row = loop.getInductionVar();
+  SmallVector<Value> values =
+      emitCudaRowReductions(emitter, kernel, math.add(row0, row), scope, threads);
+  // Every thread has the values; one writes them.
+  Value lane = scope == RowScope::Warp ? math.mod(thread, 32) : thread;
+  auto writer = scf::IfOp::create(builder, loc, math.less(lane, math.constant(1)), false);
+  builder.setInsertionPointToStart(writer.thenBlock());
+  int64_t count = structure.reductions.size();
+  for (auto [index, value] : llvm::enumerate(values))
+    memref::StoreOp::create(builder, loc, value, statistics,
+                            ValueRange{math.add(math.mul(row, count), index)});
+  builder.setInsertionPointAfter(loop);
+  kernel::BarrierOp::create(builder, loc);
+
+  // From here on each row reads its own.
+  for (int64_t index = 0; index < count; ++index) {
+    ReduceOp reduce = structure.reductions[index];
+    emitter.bind(reduce.getResult(), [this, row0, count, index, type = typeOf(reduce.getResult())](
+                                         ValueRange indices, int64_t width) -> Value {
+      Value row = emitter.linearize(indices, type);
+      Value at = math.add(math.mul(math.sub(row, row0), count), index);
+      Value value = memref::LoadOp::create(builder, loc, statistics, ValueRange{at});
+      if (width == 1)
+        return value;
+      return vector::BroadcastOp::create(builder, loc, VectorType::get({width}, value.getType()), value);
+    });
+  }
+}
+
+void DotLowering::emitPrologue(kernel::ContractOp contract, Value row0) {
+  Block *block = builder.createBlock(&contract.getPrologue(), {},
+                                     {builder.getIndexType(), builder.getIndexType()}, {loc, loc});
+  emitter.clearCache();
+  Value linear = math.join(block->getArgument(0), math.constant(structure.contracted),
+                           block->getArgument(1));
+  Value value = emitter.emit(structure.lhs, emitter.delinearize(linear, structure.lhs), 1);
+  if (!value.getType().isF32())
+    value = arith::TruncFOp::create(builder, loc, builder.getF32Type(), value);
+  kernel::YieldOp::create(builder, loc, value);
+}
+
+/// Stores one output of the group for the tile: the threads stride over its vectors.
+void DotLowering::emitOutput(const DotGroup &group, unsigned output, ValueRange tileArguments) {
+  Value row0 = tileArguments[0], col0 = tileArguments[1], rows = tileArguments[2],
+        cols = tileArguments[3];
+  Value yielded = kernel.fusion.getBody().front().getTerminator()->getOperand(output);
+  Value stored = getStoredValue(yielded);
+  RankedTensorType type = typeOf(stored);
+  int64_t last = type.isDynamicDim(type.getRank() - 1) ? 1 : type.getDimSize(type.getRank() - 1);
+  int64_t width = std::min<int64_t>(
+      4, cudaVectorWidth(emitter, {stored}, std::gcd(last, group.columns)));
+  Value thread = kernel::ThreadIdOp::create(builder, loc, builder.getIndexType());
+  Value vectors = math.div(cols, width);
+  auto loop = scf::ForOp::create(builder, loc, thread, math.mul(rows, vectors),
+                                 math.constant(threads));
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToStart(loop.getBody());
+  Value m = math.div(loop.getInductionVar(), vectors);
+  Value n = math.mul(math.mod(loop.getInductionVar(), vectors), width);
+  Value linear = math.join(math.add(row0, m), math.constant(group.columns), math.add(col0, n));
+  storeCudaOutput(emitter, kernel, output, linear, width);
+}
+
+void DotLowering::emitEpilogue(kernel::ContractOp contract, const DotGroup &group) {
+  SmallVector<Type> types(4, builder.getIndexType());
+  SmallVector<Location> locs(4, loc);
+  Block *block = builder.createBlock(&contract.getEpilogue(), {}, types, locs);
+  Value row0 = block->getArgument(0), col0 = block->getArgument(1);
+  for (int64_t product = 0; product < static_cast<int64_t>(group.dots.size()); ++product) {
+    DotOp dot = group.dots[product];
+    emitter.bind(dot.getResult(), [this, row0, col0, product, type = typeOf(dot.getResult())](
+                                      ValueRange indices, int64_t width) -> Value {
+      SmallVector<DimExpr> lead = getDims(type);
+      lead.pop_back();
+      Value row = emitter.linearize(indices.drop_back(), getTensorType(lead, type.getElementType()));
+      Type f32 = builder.getF32Type();
+      return kernel::TileLoadOp::create(
+          builder, loc, width == 1 ? f32 : Type(VectorType::get({width}, f32)), product,
+          math.sub(row, row0), math.sub(indices.back(), col0));
+    });
+  }
+  emitter.clearCache();
+  for (unsigned output : group.outputs)
+    emitOutput(group, output, block->getArguments());
+}
+
+void DotLowering::emitGroup(const DotGroup &group, const CudaDotTile &tile, Value row0, Value col0) {
+  SmallVector<Value> weights;
+  for (DotOp dot : group.dots)
+    weights.push_back(kernel.bufferOf(cast<BlockArgument>(dot.getRhs())));
+  Value lhs = directLhs();
+  auto contract = kernel::ContractOp::create(
+      builder, loc, tile.gemv ? "gemv" : "matmul", tile.config, weights, lhs,
+      kernel.extent(structure.rows), math.constant(group.columns),
+      math.constant(structure.contracted), row0, col0);
+  OpBuilder::InsertionGuard guard(builder);
+  if (!lhs)
+    emitPrologue(contract, row0);
+  emitEpilogue(contract, group);
+}
+
+LogicalResult DotLowering::run(LaunchShape &launch) {
+  DotOp first = structure.groups.front().dots.front();
+  RankedTensorType rhs = typeOf(first.getRhs());
+  Type element = rhs.getElementType();
+  if (!element.isF32() && !element.isBF16() && !element.isF16())
+    return kernel.fusion.emitOpError("has a dot of ") << element
+           << ", which no CUDA kernel computes: use f32, f16 or bf16";
+  std::optional<int64_t> rows = structure.rows.asConstant();
+  FailureOr<CudaDotPlan> plan = selectCudaTiles(structure, element, rows);
+  if (failed(plan))
+    return kernel.fusion.emitOpError("has groups of columns too wide for a CUDA tile");
+  threads = plan->threads;
+  tileRows = plan->rows;
+  isGemv = plan->tiles.front().gemv;
+
+  int64_t sharedBytes = plan->sharedBytes;
+  if (!structure.reductions.empty()) {
+    ReduceOp reduce = structure.reductions.front();
+    Type statisticsType = getComputeType(typeOf(reduce.getResult()).getElementType());
+    int64_t count = structure.reductions.size() * tileRows;
+    statistics = kernel::SharedOp::create(builder, loc, MemRefType::get({count}, statisticsType),
+                                          sharedBytes);
+    sharedBytes += llvm::alignTo(count * statisticsType.getIntOrFloatBitWidth() / 8, 16);
+  }
+
+  // blockIdx.x counts the column blocks of all groups, blockIdx.y those of rows.
+  Value block = kernel::BlockIdOp::create(builder, loc, builder.getIndexType(), 0);
+  Value row0 = isGemv ? math.constant(0)
+                      : math.mul(kernel::BlockIdOp::create(builder, loc, builder.getIndexType(), 1), tileRows);
+  if (statistics) {
+    Value left = math.sub(kernel.extent(structure.rows), row0);
+    emitRowStatistics(row0, math.min(left, math.constant(tileRows)));
+  }
+  int64_t blocks = 0;
+  for (auto [group, tile] : llvm::zip_equal(structure.groups, plan->tiles)) {
+    int64_t count = llvm::divideCeil(group.columns, tile.columns);
+    Value col0 = math.mul(math.sub(block, math.constant(blocks)), tile.columns);
+    if (structure.groups.size() == 1) {
+      emitGroup(group, tile, row0, col0);
+    } else {
+      Value mine = arith::AndIOp::create(
+          builder, loc,
+          arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::uge, block, math.constant(blocks)),
+          arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ult, block, math.constant(blocks + count)));
+      auto guard = scf::IfOp::create(builder, loc, mine, /*withElseRegion=*/false);
+      OpBuilder::InsertionGuard restore(builder);
+      builder.setInsertionPointToStart(guard.thenBlock());
+      emitGroup(group, tile, row0, col0);
+    }
+    blocks += count;
+  }
+
+  MLIRContext *context = builder.getContext();
+  AffineExpr one = getAffineConstantExpr(1, context);
+  AffineExpr rowBlocks = isGemv ? one : toLaunchExpr(kernel, structure.rows).ceilDiv(tileRows);
+  launch.grid = {getAffineConstantExpr(blocks, context), rowBlocks, one};
+  launch.block = {static_cast<int32_t>(threads), 1, 1};
+  launch.sharedBytes = sharedBytes;
+  return failure(kernel.failed);
+}
+
+LogicalResult mlsys::lowerDotForCuda(KernelBuilder &kernel, LaunchShape &launch) {
+  return DotLowering(kernel).run(launch);
+}

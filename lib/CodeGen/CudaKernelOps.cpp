@@ -1,0 +1,158 @@
+//===- CudaKernelOps.cpp - The kernel dialect's operations as text --------===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+
+#include "CudaPrinter.h"
+
+using namespace mlir;
+using namespace mlsys;
+
+LogicalResult CudaPrinter::printKernelOp(kernel::BlockIdOp op) {
+  if (op.getDim() > 2)
+    return op.emitOpError("has no CUDA text: a grid has three dimensions");
+  define(op.getResult(), std::string("(i64)block_") + "xyz"[op.getDim()] + "()");
+  return success();
+}
+
+LogicalResult CudaPrinter::printKernelOp(kernel::ThreadIdOp op) {
+  define(op.getResult(), "(i64)thread_x()");
+  return success();
+}
+
+LogicalResult CudaPrinter::printKernelOp(kernel::BarrierOp op) {
+  line() << "bar_sync();\n";
+  return success();
+}
+
+LogicalResult CudaPrinter::printKernelOp(kernel::SharedOp op) {
+  FailureOr<std::string> element =
+      typeName(cast<MemRefType>(op.getType()).getElementType(), op);
+  if (failed(element))
+    return failure();
+  line() << *element << " *const " << fresh(op.getResult()) << " = shared_memory<" << *element
+         << ">(" << op.getOffset() << ");\n";
+  return success();
+}
+
+LogicalResult CudaPrinter::printKernelOp(kernel::ReduceOp op) {
+  std::string function = op.getBlock() ? "block_" : "warp_";
+  define(op.getResult(),
+         function + graph::stringifyReduceKind(op.getKind()).str() + "(" + name(op.getValue()) + ")");
+  return success();
+}
+
+LogicalResult CudaPrinter::printKernelOp(kernel::TileLoadOp op) {
+  if (!op->getParentOfType<kernel::ContractOp>())
+    return op.emitOpError("stands outside a kernel.contract");
+  std::string at = "(" + std::to_string(op.getProduct()) + ", (int)" + name(op.getM()) + ", (int)" +
+                   name(op.getN()) + ")";
+  auto vector = dyn_cast<VectorType>(op.getType());
+  if (vector)
+    define(op.getResult(),
+           "tile.template load<" + std::to_string(vector.getNumElements()) + ">" + at);
+  else
+    define(op.getResult(), "tile.at" + at);
+  return success();
+}
+
+LogicalResult CudaPrinter::printKernelOp(kernel::ContractOp op) {
+  bool gemv = op.getMethod() == "gemv";
+  if (!gemv && op.getMethod() != "matmul")
+    return op.emitOpError("has no template called ") << op.getMethod();
+  FailureOr<std::string> element =
+      typeName(cast<MemRefType>(op.getWeights().front().getType()).getElementType(), op);
+  if (failed(element))
+    return failure();
+  std::string config;
+  for (int32_t value : op.getConfig())
+    config += (config.empty() ? "" : ", ") + std::to_string(value);
+  line() << op.getMethod() << "<" << (gemv ? "GemvConfig<" : "MatmulConfig<") << config << ">, "
+         << *element << ">(\n";
+  indent += 4;
+  if (op.getLhs()) {
+    FailureOr<std::string> lhs =
+        typeName(cast<MemRefType>(op.getLhs().getType()).getElementType(), op);
+    if (failed(lhs))
+      return failure();
+    line() << "Rows<" << *lhs << ">{" << name(op.getLhs()) << ", " << name(op.getK()) << "},\n";
+  } else {
+    Block &prologue = op.getPrologue().front();
+    names[prologue.getArgument(0)] = "m";
+    names[prologue.getArgument(1)] = "k";
+    line() << "[&](i64 m, i64 k) -> float {\n";
+    if (failed(printBlock(prologue, [&](Operation *yield) {
+          line() << "return " << name(yield->getOperand(0)) << ";\n";
+          return success();
+        })))
+      return failure();
+    line() << "},\n";
+  }
+  line() << "weights(";
+  for (Value weight : op.getWeights())
+    out << "(const " << *element << " *)" << name(weight) << ", ";
+  out << name(op.getK()) << "), " << name(op.getM()) << ", " << name(op.getN()) << ", "
+      << name(op.getK()) << ", ";
+  if (!gemv)
+    out << "(int)" << name(op.getRow0()) << ", ";
+  out << "(int)" << name(op.getCol0()) << ",\n";
+
+  Block &epilogue = op.getEpilogue().front();
+  static constexpr StringLiteral arguments[] = {"row0", "col0", "rows", "cols"};
+  line() << "[&](auto tile, i64 row0, i64 col0, i64 rows, i64 cols) {\n";
+  for (auto [argument, text] : llvm::zip_equal(epilogue.getArguments(), arguments))
+    names[argument] = text.str();
+  if (failed(printBlock(epilogue, [](Operation *) { return success(); })))
+    return failure();
+  line() << "});\n";
+  indent -= 4;
+  return success();
+}
+
+LogicalResult CudaPrinter::printKernelOp(kernel::AttentionOp op) {
+  FailureOr<std::string> element =
+      typeName(cast<MemRefType>(op.getQuery().getType()).getElementType(), op);
+  if (failed(element))
+    return failure();
+  int64_t heads = op.getHeads(), kvHeads = op.getKvHeads(), dim = op.getHeadDim();
+  int64_t bytes = cast<MemRefType>(op.getQuery().getType()).getElementTypeBitWidth() / 8;
+  std::string query = "(const " + *element + " *)" + name(op.getQuery());
+  // The scale by its bits, as constants are.
+  std::string tail = std::to_string(heads) + ", " + std::to_string(kvHeads) +
+                     ", float_from_bits(" +
+                     std::to_string(op.getScale().bitcastToAPInt().getZExtValue()) + "u)";
+  std::string dimText = std::to_string(dim);
+  if (op.getMethod() == "plain") {
+    auto strides = [&](Value length, int64_t count) {
+      std::string row = std::to_string(count * dim);
+      return "Strides{" + name(length) + " * " + row + ", " + row + ", " + dimText + "}";
+    };
+    std::string q = strides(op.getExtents()[0], heads), kv = strides(op.getExtents()[1], kvHeads);
+    line() << "attention_plain<" << dimText << ">(" << query << ", " << q << ", "
+           << name(op.getResult()) << ", " << q << ",\n";
+    line() << "    ContiguousKV<" << *element << ">{" << name(op.getKey()) << ", "
+           << name(op.getValue()) << ", " << kv << ", " << kv << "}, " << name(op.getExtents()[0])
+           << ", " << name(op.getExtents()[1]) << ", " << tail << ", "
+           << (op.getCausal() ? "true" : "false") << ");\n";
+    return success();
+  }
+  std::string paged = "PagedKV<" + *element + ">{" + name(op.getKey()) + ", " +
+                      std::to_string(op.getPageStride()) + ", 0, " +
+                      std::to_string(op.getPageSize() * kvHeads * dim * bytes) + ", " +
+                      std::to_string(op.getPageSize()) + ", " + dimText + "}";
+  std::string metadata;
+  for (Value buffer : op.getMetadata())
+    metadata += name(buffer) + ", ";
+  metadata += name(op.getExtents()[0]) + ", ";
+  if (op.getMethod() == "decode") {
+    line() << "attention_decode<" << dimText << ", " << op.getHeadsPerBlock() << ">(" << query << ", "
+           << name(op.getResult()) << ", " << paged << ", " << metadata << tail << ");\n";
+    return success();
+  }
+  if (op.getMethod() != "prefill")
+    return op.emitOpError("has no template called ") << op.getMethod();
+  line() << "attention_prefill<" << dimText << ">(" << query << ", " << name(op.getResult()) << ", "
+         << paged << ", " << metadata << tail << ", true);\n";
+  return success();
+}

@@ -1,0 +1,442 @@
+//===- EmitCuda.cpp - Kernels as CUDA C++ text ----------------------------===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+//
+// Prints, and only prints: one statement an operation, values named v0, v1, ... in
+// order. Scalars and vectors share their text: the device library overloads
+// operators and functions for both.
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlsys/CodeGen/EmitCuda.h"
+#include "CudaPrinter.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "llvm/ADT/StringSwitch.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace mlsys;
+
+//===----------------------------------------------------------------------===//
+// Types and constants
+//===----------------------------------------------------------------------===//
+
+FailureOr<std::string> CudaPrinter::typeName(Type type, Operation *op) {
+  if (auto vector = dyn_cast<VectorType>(type)) {
+    FailureOr<std::string> element = typeName(vector.getElementType(), op);
+    if (failed(element))
+      return failure();
+    return "vec<" + *element + ", " + std::to_string(vector.getNumElements()) + ">";
+  }
+  if (auto memref = dyn_cast<MemRefType>(type)) {
+    FailureOr<std::string> element = typeName(memref.getElementType(), op);
+    if (failed(element))
+      return failure();
+    return *element + " *";
+  }
+  if (type.isIndex())
+    return std::string("i64");
+  if (type.isF32())
+    return std::string("f32");
+  if (type.isBF16())
+    return std::string("bf16");
+  if (type.isF16())
+    return std::string("f16");
+  if (type.isInteger(1))
+    return std::string("b1");
+  for (unsigned bits : {8, 16, 32, 64})
+    if (type.isSignlessInteger(bits))
+      return "i" + std::to_string(bits);
+  return op->emitOpError("has type ") << type << ", which CUDA kernels do not have";
+}
+
+LogicalResult CudaPrinter::printConstant(arith::ConstantOp op) {
+  Attribute value = op.getValue();
+  auto dense = dyn_cast<DenseElementsAttr>(value);
+  auto scalar = [&](Attribute element) -> FailureOr<std::string> {
+    if (auto real = dyn_cast<FloatAttr>(element)) {
+      // The bits, so that no digit and no NaN is lost.
+      APFloat f32 = real.getValue();
+      bool losesInfo;
+      f32.convert(APFloat::IEEEsingle(), APFloat::rmNearestTiesToEven, &losesInfo);
+      if (losesInfo)
+        return op.emitOpError("is not an f32 constant");
+      return "float_from_bits(" +
+             std::to_string(f32.bitcastToAPInt().getZExtValue()) + "u)";
+    }
+    auto integer = dyn_cast<IntegerAttr>(element);
+    if (!integer)
+      return op.emitOpError("has a constant without CUDA text");
+    FailureOr<std::string> type = typeName(integer.getType(), op);
+    if (failed(type))
+      return failure();
+    return "(" + *type + ")" + std::to_string(integer.getType().isInteger(1)
+                                                  ? integer.getValue().getZExtValue()
+                                                  : integer.getValue().getSExtValue());
+  };
+  if (!dense) {
+    FailureOr<std::string> text = scalar(value);
+    if (failed(text))
+      return failure();
+    define(op.getResult(), *text);
+    return success();
+  }
+  FailureOr<std::string> type = typeName(op.getType(), op);
+  if (failed(type))
+    return failure();
+  std::string text = *type + "{{";
+  for (auto [index, element] : llvm::enumerate(dense.getValues<Attribute>())) {
+    FailureOr<std::string> one = scalar(element);
+    if (failed(one))
+      return failure();
+    text += (index ? ", " : "") + *one;
+  }
+  define(op.getResult(), text + "}}");
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Expressions
+//===----------------------------------------------------------------------===//
+
+/// The operator or function of an operation on values of one type, as a pattern
+/// in which $0, $1, ... are the operands; empty when it has none.
+static StringRef expressionOf(Operation *op) {
+  return llvm::StringSwitch<StringRef>(op->getName().getStringRef())
+      .Cases({"arith.addf", "arith.addi"}, "$0 + $1")
+      .Cases({"arith.subf", "arith.subi"}, "$0 - $1")
+      .Cases({"arith.mulf", "arith.muli"}, "$0 * $1")
+      .Cases({"arith.divf", "arith.divsi", "arith.divui"}, "$0 / $1")
+      .Cases({"arith.remsi", "arith.remui"}, "$0 % $1")
+      .Case("arith.andi", "$0 & $1")
+      .Case("arith.ori", "$0 | $1")
+      .Case("arith.xori", "$0 ^ $1")
+      .Case("arith.negf", "-$0")
+      .Case("arith.maximumf", "maximumf($0, $1)")
+      .Case("arith.minimumf", "minimumf($0, $1)")
+      .Case("arith.maxnumf", "maxnumf($0, $1)")
+      .Case("arith.minnumf", "minnumf($0, $1)")
+      .Cases({"arith.maxsi", "arith.maxui"}, "maximumf($0, $1)")
+      .Cases({"arith.minsi", "arith.minui"}, "minimumf($0, $1)")
+      .Case("arith.select", "select($0, $1, $2)")
+      .Case("math.exp", "exp($0)")
+      .Case("math.log", "log($0)")
+      .Case("math.sqrt", "sqrt($0)")
+      .Case("math.rsqrt", "rsqrt($0)")
+      .Case("math.tanh", "tanh($0)")
+      .Case("math.sin", "sin($0)")
+      .Case("math.cos", "cos($0)")
+      .Case("math.erf", "erf($0)")
+      .Case("math.powf", "pow($0, $1)")
+      .Case("math.absf", "abs($0)")
+      .Case("math.floor", "floor($0)")
+      .Case("math.ceil", "ceil($0)")
+      .Case("math.fma", "fma($0, $1, $2)")
+      .Default("");
+}
+
+/// The comparison of arith.cmpf and arith.cmpi as a pattern.
+static StringRef comparisonOf(Operation *op) {
+  if (auto compare = dyn_cast<arith::CmpIOp>(op)) {
+    switch (compare.getPredicate()) {
+    case arith::CmpIPredicate::eq:
+      return "$0 == $1";
+    case arith::CmpIPredicate::ne:
+      return "$0 != $1";
+    case arith::CmpIPredicate::slt:
+    case arith::CmpIPredicate::ult:
+      return "$0 < $1";
+    case arith::CmpIPredicate::sle:
+    case arith::CmpIPredicate::ule:
+      return "$0 <= $1";
+    case arith::CmpIPredicate::sgt:
+    case arith::CmpIPredicate::ugt:
+      return "$0 > $1";
+    case arith::CmpIPredicate::sge:
+    case arith::CmpIPredicate::uge:
+      return "$0 >= $1";
+    }
+  }
+  switch (cast<arith::CmpFOp>(op).getPredicate()) {
+  case arith::CmpFPredicate::OEQ:
+    return "$0 == $1";
+  case arith::CmpFPredicate::UNE:
+    return "$0 != $1";
+  case arith::CmpFPredicate::OLT:
+    return "$0 < $1";
+  case arith::CmpFPredicate::OLE:
+    return "$0 <= $1";
+  case arith::CmpFPredicate::OGT:
+    return "$0 > $1";
+  case arith::CmpFPredicate::OGE:
+    return "$0 >= $1";
+  default:
+    return "";
+  }
+}
+
+/// Unsigned operations print as signed ones: indices are never negative, and no
+/// graph element is an unsigned integer wider than a byte.
+static bool isUnsignedOnSigned(Operation *op) {
+  Type type = getElementTypeOrSelf(op->getOperand(0).getType());
+  if (type.isIndex() || type.isInteger(1))
+    return false;
+  if (auto compare = dyn_cast<arith::CmpIOp>(op))
+    return compare.getPredicate() >= arith::CmpIPredicate::ult;
+  return isa<arith::DivUIOp, arith::RemUIOp, arith::MaxUIOp, arith::MinUIOp>(op);
+}
+
+LogicalResult CudaPrinter::printExpression(Operation *op) {
+  StringRef pattern = isa<arith::CmpIOp, arith::CmpFOp>(op) ? comparisonOf(op) : expressionOf(op);
+  if (pattern.empty() || isUnsignedOnSigned(op))
+    return op->emitOpError("has no CUDA text");
+  std::string text;
+  for (size_t at = 0; at < pattern.size(); ++at) {
+    if (pattern[at] == '$')
+      text += name(op->getOperand(pattern[++at] - '0'));
+    else
+      text += pattern[at];
+  }
+  // C++ computes i8 and i16 as int.
+  Type element = getElementTypeOrSelf(op->getResult(0).getType());
+  if (element.isInteger(8) || element.isInteger(16)) {
+    FailureOr<std::string> type = typeName(element, op);
+    text = "convert<" + *type + ">(" + text + ")";
+  }
+  define(op->getResult(0), text);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Control flow
+//===----------------------------------------------------------------------===//
+
+LogicalResult CudaPrinter::declareResults(ValueRange results, ValueRange initial, Operation *op) {
+  for (auto [index, result] : llvm::enumerate(results)) {
+    FailureOr<std::string> type = typeName(result.getType(), op);
+    if (failed(type))
+      return failure();
+    line() << *type << ' ' << fresh(result);
+    if (!initial.empty())
+      out << " = " << name(initial[index]);
+    out << ";\n";
+  }
+  return success();
+}
+
+LogicalResult CudaPrinter::printFor(scf::ForOp op) {
+  if (failed(declareResults(op.getResults(), op.getInitArgs(), op)))
+    return failure();
+  for (auto [argument, result] : llvm::zip_equal(op.getRegionIterArgs(), op.getResults()))
+    names[argument] = names[result];
+  std::string variable = fresh(op.getInductionVar());
+  line() << "for (i64 " << variable << " = " << name(op.getLowerBound()) << "; " << variable
+         << " < " << name(op.getUpperBound()) << "; " << variable << " += " << name(op.getStep())
+         << ") {\n";
+  if (failed(printBlock(*op.getBody(), [&](Operation *terminator) {
+        assign(op.getResults(), terminator->getOperands());
+        return success();
+      })))
+    return failure();
+  line() << "}\n";
+  return success();
+}
+
+LogicalResult CudaPrinter::printIf(scf::IfOp op) {
+  if (failed(declareResults(op.getResults(), {}, op)))
+    return failure();
+  auto yield = [&](Operation *terminator) {
+    assign(op.getResults(), terminator->getOperands());
+    return success();
+  };
+  line() << "if (" << name(op.getCondition()) << ") {\n";
+  if (failed(printBlock(*op.thenBlock(), yield)))
+    return failure();
+  if (op.elseBlock()) {
+    line() << "} else {\n";
+    if (failed(printBlock(*op.elseBlock(), yield)))
+      return failure();
+  }
+  line() << "}\n";
+  return success();
+}
+
+void CudaPrinter::assign(ValueRange targets, ValueRange values) {
+  // All values are read before any target changes.
+  if (targets.size() > 1) {
+    SmallVector<std::string> copies;
+    for (Value value : values) {
+      copies.push_back("t" + std::to_string(counter++));
+      line() << "const auto " << copies.back() << " = " << name(value) << ";\n";
+    }
+    for (auto [target, copy] : llvm::zip_equal(targets, copies))
+      line() << name(target) << " = " << copy << ";\n";
+    return;
+  }
+  for (auto [target, value] : llvm::zip_equal(targets, values))
+    line() << name(target) << " = " << name(value) << ";\n";
+}
+
+LogicalResult CudaPrinter::printBlock(Block &block,
+                                      function_ref<LogicalResult(Operation *)> terminator) {
+  indent += 2;
+  for (Operation &op : block) {
+    if (op.hasTrait<OpTrait::IsTerminator>()) {
+      if (failed(terminator(&op)))
+        return failure();
+    } else if (failed(printOp(&op))) {
+      return failure();
+    }
+  }
+  indent -= 2;
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Operations
+//===----------------------------------------------------------------------===//
+
+LogicalResult CudaPrinter::printOp(Operation *op) {
+  auto width = [](Value value) {
+    auto vector = dyn_cast<VectorType>(value.getType());
+    return std::to_string(vector ? vector.getNumElements() : 1);
+  };
+  auto convert = [&](Operation *cast) -> LogicalResult {
+    FailureOr<std::string> type =
+        typeName(getElementTypeOrSelf(cast->getResult(0).getType()), cast);
+    if (failed(type))
+      return failure();
+    define(cast->getResult(0), "convert<" + *type + ">(" + name(cast->getOperand(0)) + ")");
+    return success();
+  };
+  return llvm::TypeSwitch<Operation *, LogicalResult>(op)
+      .Case([&](arith::ConstantOp constant) { return printConstant(constant); })
+      .Case<arith::ExtFOp, arith::TruncFOp, arith::ExtSIOp, arith::ExtUIOp, arith::TruncIOp,
+            arith::IndexCastOp, arith::SIToFPOp, arith::FPToSIOp>(
+          [&](auto cast) { return convert(cast); })
+      .Case<arith::UIToFPOp>([&](arith::UIToFPOp cast) -> LogicalResult {
+        if (!getElementTypeOrSelf(cast.getIn().getType()).isInteger(1))
+          return cast.emitOpError("has no CUDA text");
+        return convert(cast);
+      })
+      .Case([&](memref::LoadOp load) {
+        define(load.getResult(), name(load.getMemRef()) + "[" + name(load.getIndices()[0]) + "]");
+        return success();
+      })
+      .Case([&](memref::StoreOp store) {
+        line() << name(store.getMemRef()) << "[" << name(store.getIndices()[0])
+               << "] = " << name(store.getValueToStore()) << ";\n";
+        return success();
+      })
+      .Case([&](vector::LoadOp load) {
+        define(load.getResult(), "load<" + width(load.getResult()) + ">(" + name(load.getBase()) +
+                                     " + " + name(load.getIndices()[0]) + ")");
+        return success();
+      })
+      .Case([&](vector::StoreOp store) {
+        line() << "store<" << width(store.getValueToStore()) << ">(" << name(store.getBase())
+               << " + " << name(store.getIndices()[0]) << ", " << name(store.getValueToStore())
+               << ");\n";
+        return success();
+      })
+      .Case([&](vector::BroadcastOp broadcast) {
+        define(broadcast.getResult(), "broadcast<" + width(broadcast.getResult()) + ">(" +
+                                          name(broadcast.getSource()) + ")");
+        return success();
+      })
+      .Case([&](vector::ExtractOp extract) -> LogicalResult {
+        if (extract.getStaticPosition().size() != 1 || extract.hasDynamicPosition())
+          return extract.emitOpError("has no CUDA text");
+        define(extract.getResult(), name(extract.getSource()) + "[" +
+                                        std::to_string(extract.getStaticPosition()[0]) + "]");
+        return success();
+      })
+      .Case([&](vector::FromElementsOp elements) -> LogicalResult {
+        FailureOr<std::string> type = typeName(elements.getType(), op);
+        if (failed(type))
+          return failure();
+        std::string text = *type + "{{";
+        for (auto [index, element] : llvm::enumerate(elements.getElements()))
+          text += (index ? ", " : "") + name(element);
+        define(elements.getResult(), text + "}}");
+        return success();
+      })
+      .Case([&](scf::ForOp loop) { return printFor(loop); })
+      .Case([&](scf::IfOp branch) { return printIf(branch); })
+      .Case<kernel::BlockIdOp, kernel::ThreadIdOp, kernel::BarrierOp, kernel::SharedOp,
+            kernel::ReduceOp, kernel::ContractOp, kernel::TileLoadOp, kernel::AttentionOp>(
+          [&](auto kernelOp) { return printKernelOp(kernelOp); })
+      .Default([&](Operation *other) -> LogicalResult {
+        if (other->getNumResults() == 1 && other->getNumRegions() == 0)
+          return printExpression(other);
+        return other->emitOpError("has no CUDA text");
+      });
+}
+
+LogicalResult CudaPrinter::printFunction(kernel::FuncOp function, int64_t threads) {
+  for (StringRef file : includes(function))
+    out << "#include \"mlsys/" << file << "\"\n";
+  out << "\nextern \"C\" __global__ void __launch_bounds__(" << threads << ") "
+      << function.getSymName() << "(";
+  // A buffer that the kernel only reads is still no `const __restrict__`: an
+  // earlier kernel may have written it.
+  Block &entry = function.getBody().front();
+  for (BlockArgument argument : entry.getArguments()) {
+    FailureOr<std::string> type = typeName(argument.getType(), function);
+    if (failed(type))
+      return failure();
+    bool isBuffer = isa<MemRefType>(argument.getType());
+    names[argument] = (isBuffer ? "a" : "s") + std::to_string(argument.getArgNumber());
+    out << (argument.getArgNumber() ? ", " : "") << (isBuffer ? *type : "long long ")
+        << names[argument];
+  }
+  out << ") {\n";
+  if (failed(printBlock(entry, [](Operation *) { return success(); })))
+    return failure();
+  out << "}\n";
+  return success();
+}
+
+SmallVector<StringRef> CudaPrinter::includes(kernel::FuncOp function) {
+  SmallVector<StringRef> files{"types.cuh", "math.cuh"};
+  bool reduce = false, matmul = false, gemv = false, attention = false;
+  function.walk([&](Operation *op) {
+    reduce |= isa<kernel::ReduceOp>(op);
+    attention |= isa<kernel::AttentionOp>(op);
+    if (auto contract = dyn_cast<kernel::ContractOp>(op))
+      (contract.getMethod() == "gemv" ? gemv : matmul) = true;
+  });
+  if (reduce)
+    files.push_back("reduce.cuh");
+  if (matmul)
+    files.push_back("matmul.cuh");
+  if (gemv)
+    files.push_back("gemv.cuh");
+  if (attention)
+    files.push_back("attention.cuh");
+  return files;
+}
+
+FailureOr<std::string> mlsys::emitCuda(kernel::FuncOp function, int64_t threads) {
+  std::string text;
+  llvm::raw_string_ostream out(text);
+  CudaPrinter printer(out);
+  if (failed(printer.printFunction(function, threads)))
+    return failure();
+  return text;
+}
+
+int64_t mlsys::getBlockThreads(kernel::FuncOp function, ModuleOp module) {
+  int64_t threads = 0;
+  module.walk([&](kernel::LaunchOp launch) {
+    if (launch.getKernel() == function.getSymName() && launch.getBlock())
+      threads = std::max<int64_t>(threads, (*launch.getBlock())[0]);
+  });
+  return threads ? threads : 256;
+}
