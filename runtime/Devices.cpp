@@ -6,38 +6,22 @@
 #include "runtime/Devices.h"
 
 #include "runtime/CpuDevice.h"
+#include "runtime/CudaDevice.h"
 #include "runtime/Error.h"
 #include "runtime/HostCudaDevice.h"
 #include "runtime/Program.h"
-#if __has_include("runtime/CudaDevice.h")
-#include "runtime/CudaDevice.h"
-#define MLSYS_HAS_CUDA 1
-#endif
 
 using namespace mlsys;
 using namespace mlsys::rt;
 
-static bool gpuAvailable() {
-#ifdef MLSYS_HAS_CUDA
-  return cudaAvailable();
-#else
-  return false;
-#endif
-}
-
 std::unique_ptr<Device> rt::createDevice(const DeviceOptions &options) {
   const std::string &name = options.device;
-  if (name == "cpu" || (name == "auto" && !gpuAvailable()))
+  if (name == "cpu" || (name == "auto" && !cudaAvailable()))
     return createCpuDevice(options);
   if (name == "host-cuda")
     return createHostCudaDevice(options);
-  if (name == "cuda" || name == "auto") {
-    if (!gpuAvailable())
-      throw Error("no CUDA device: there is no NVIDIA GPU or no driver; use --device cpu");
-#ifdef MLSYS_HAS_CUDA
+  if (name == "cuda" || name == "auto" || name.starts_with("cuda:"))
     return createCudaDevice(options);
-#endif
-  }
   throw Error("unknown device '{}'; expected auto, cpu, cuda or host-cuda", name);
 }
 
@@ -49,7 +33,7 @@ std::string rt::resolveDevice(const std::string &name, const LoadedProgram &prog
     cpu |= text(target->target()) == "cpu";
     cuda |= text(target->target()) == "cuda";
   }
-  if (cuda && gpuAvailable())
+  if (cuda && cudaAvailable())
     return "cuda";
   if (!cpu && cuda)
     throw Error("{} was compiled for cuda only, and there is no NVIDIA GPU here; compile it with "

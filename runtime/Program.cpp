@@ -126,6 +126,10 @@ LoadedProgram LoadedProgram::fromFile(const std::string &path) {
   bool statted = ::fstat(fd, &info) == 0;
   if (!statted || !S_ISREG(info.st_mode)) {
     ::close(fd);
+    if (statted && S_ISDIR(info.st_mode))
+      throw Error("'{}' is a folder, not a compiled model; make one with 'mlsys compile {} -o "
+                  "model.mlsys'",
+                  path, path);
     throw Error("cannot open '{}': not a regular file", path);
   }
   uint64_t size = uint64_t(info.st_size);

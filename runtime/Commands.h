@@ -1,0 +1,108 @@
+//===- Commands.h - What the tools do ---------------------------*- C++ -*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+// The commands that mlsys and mlsys-run share. The tools parse flags and open
+// models; what happens then is here. Results go to `out`, everything about the
+// work to `log`. Every function throws rt::Error.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "runtime/ModelHandle.h"
+#include "runtime/Program.h"
+#include "runtime/Sampler.h"
+
+#include <atomic>
+#include <iosfwd>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace mlsys::rt {
+
+/// Where a command writes.
+struct Streams {
+  std::ostream &out;
+  std::ostream &log;
+};
+
+/// `generate`: a prompt, as text or ids, and how to go on from it.
+struct GenerateRequest {
+  std::string prompt;
+  /// When set, these are the prompt and no tokenizer is needed.
+  std::vector<int64_t> promptIds;
+  /// Puts the prompt into the model's chat template as the user's message.
+  bool chat = false;
+  /// A system message before it.
+  std::string system;
+  int64_t maxTokens = 128;
+  SamplerOptions sampling;
+  /// Tokens of the prompt in one step; 0: the model's choice.
+  int64_t chunk = 0;
+  /// Prints ids instead of text.
+  bool printIds = false;
+  /// Goes on after end-of-text tokens.
+  bool ignoreEos = false;
+  const std::atomic<bool> *cancel = nullptr;
+};
+
+/// Streams the answer and ends with a summary line. Returns the exit code.
+int runGenerate(ModelHandle &model, const GenerateRequest &request, Streams streams);
+
+/// `run`: tensors from .npy files through one function to .npy files.
+struct RunRequest {
+  std::string function = "forward";
+  /// NAME=file.npy of each input.
+  std::vector<std::string> inputs;
+  std::string outputDir;
+};
+
+int runTensors(ModelHandle &model, const RunRequest &request, Streams streams);
+
+/// `bench`: prompt and generation speed, as llama-bench shows them.
+struct BenchRequest {
+  std::vector<int64_t> promptLengths = {512};
+  std::vector<int64_t> generateLengths = {128};
+  int repetitions = 5;
+  /// "md", "json" or "csv".
+  std::string format = "md";
+  int64_t chunk = 0;
+  const std::atomic<bool> *cancel = nullptr;
+};
+
+/// Throws when a request's numbers make no sense, before a model is opened.
+void checkBench(const BenchRequest &request);
+int runBench(ModelHandle &model, const BenchRequest &request, Streams streams);
+
+/// `inspect`: what a program consists of.
+struct InspectRequest {
+  bool json = false;
+  /// Lists every launch.
+  bool launches = false;
+  /// Values of symbols in place of their hints.
+  std::map<std::string, int64_t> symbols;
+};
+
+int runInspect(const LoadedProgram &program, const InspectRequest &request, Streams streams);
+
+/// `tokenize` and `detokenize`: text to ids and back.
+struct TokenizeRequest {
+  bool json = false;
+  /// Adds bos and the like, as the tokenizer says; keeps them when detokenizing.
+  bool special = true;
+};
+
+int runTokenize(const TextMaterial &material, const std::string &input,
+                const TokenizeRequest &request, Streams streams);
+int runDetokenize(const TextMaterial &material, const std::string &input,
+                  const TokenizeRequest &request, Streams streams);
+
+/// `devices`: what there is to run on.
+int runDevices(bool json, Streams streams);
+
+/// Ids from text: numbers between white space, commas or brackets, or a JSON
+/// object {"ids": [...]}.
+std::vector<int64_t> parseIds(const std::string &text);
+
+} // namespace mlsys::rt

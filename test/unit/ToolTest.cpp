@@ -1,0 +1,132 @@
+//===- ToolTest.cpp - mlsys-run as a process --------------------*- C++ -*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+#include "TestPrograms.h"
+#include "runtime/Program.h"
+
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace mlsys;
+using namespace mlsys::rt;
+using namespace mlsys::test;
+
+namespace {
+
+struct Outcome {
+  int code;
+  std::string output;
+};
+
+/// Runs mlsys-run with a shell's words; standard error goes into the output.
+Outcome run(const std::string &arguments) {
+  std::string command = "( " + std::string(MLSYS_RUN) + " " + arguments + " ) 2>&1";
+  FILE *pipe = popen(command.c_str(), "r");
+  std::string output;
+  char buffer[4096];
+  while (size_t count = fread(buffer, 1, sizeof(buffer), pipe))
+    output.append(buffer, count);
+  int status = pclose(pipe);
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), output};
+}
+
+TEST(Tool, GeneratesFromAFile) {
+  TemporaryFolder folder;
+  writeProgramFile(folder / "m.mlsys", pack(languageProgram()));
+  Outcome outcome = run("generate " + (folder / "m.mlsys") +
+                        " --prompt-ids 1,2 --ids -n 3 --device cpu -t 1");
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_TRUE(outcome.output.starts_with("5 11 7\n")) << outcome.output;
+}
+
+TEST(Tool, SaysWhatIsWrongAndFails) {
+  TemporaryFolder folder;
+  std::string file = folder / "m.mlsys", broken = folder / "broken.mlsys";
+  writeProgramFile(file, pack(languageProgram()));
+  std::ofstream(broken) << std::ifstream(file).rdbuf();
+  std::filesystem::resize_file(broken, std::filesystem::file_size(broken) / 2);
+  struct Case {
+    std::string arguments, expected;
+  };
+  const Case cases[] = {
+      {"generate /nonexistent", "error: cannot open '/nonexistent': No such file or directory\n"},
+      {"generate " + folder.path, "is a folder, not a compiled model"},
+      {"inspect " + broken, "is damaged: its end is missing; compile the model again\n"},
+      {"generate " + file + " --frobnicate", "--frobnicate"},
+      {"generate " + file + " --device toaster", "toaster is no device; expected auto|cpu|cuda|host-cuda or cuda:N"},
+      {"generate " + file + " --device host-cuda", "was compiled for cpu, not for cuda"},
+      {"generate " + file + " --dtype bf16 -p a", "was compiled for f32"},
+      {"generate " + file + " --prompt-ids a", "expected token ids, found 'a'"},
+      {"generate " + file + " --prompt-ids 1 --ids -c 100", "--ctx-size 100"},
+      {"generate " + file + " --prompt-ids 1 --ids -n -2", "-n"},
+      {"generate " + file + " -f /nonexistent", "cannot open '/nonexistent'"},
+      {"run " + file + " --input input_ids=/nonexistent.npy --output-dir " + (folder / "o"),
+       "/nonexistent.npy"},
+      {"inspect " + file + " --symbol T", "--symbol T: expected NAME=NUMBER"},
+      {"bench " + file + " -p 100", "pp100 needs a context of 100 tokens"},
+      {"bench " + file + " -r 0", "-r 0: expected at least one repetition"},
+      {"", "subcommand is required"},
+  };
+  for (const Case &test : cases) {
+    Outcome outcome = run(test.arguments);
+    EXPECT_GT(outcome.code, 0) << test.arguments;
+    EXPECT_NE(outcome.output.find(test.expected), std::string::npos)
+        << test.arguments << "\n" << outcome.output;
+  }
+}
+
+TEST(Tool, ReportsAFullDisk) {
+  TemporaryFolder folder;
+  writeProgramFile(folder / "m.mlsys", pack(languageProgram()));
+  Outcome outcome = run("generate " + (folder / "m.mlsys") +
+                        " --prompt-ids 1,2 --ids -n 3 --device cpu -t 1 2>&1 >/dev/full");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_NE(outcome.output.find("error: cannot write"), std::string::npos) << outcome.output;
+}
+
+/// A model slow enough to be interrupted.
+TEST(Tool, StopsCleanlyAtCtrlC) {
+  TemporaryFolder folder;
+  program::ProgramT source = languageProgram(1 << 20);
+  std::string code = "#include <unistd.h>\n"
+                     "void write_cache(void) {}\nvoid plain(void) {}\n"
+                     "void next_token(void *const *b) { usleep(20000); ((float *)b[3])[1] = 1; }\n";
+  source.targets[0]->cpu_libraries[0]->data = compileC(code);
+  writeProgramFile(folder / "m.mlsys", pack(source));
+  std::string outPath = folder / "out";
+  pid_t child = fork();
+  if (child == 0) {
+    if (!freopen(outPath.c_str(), "w", stdout) || !freopen("/dev/null", "w", stderr))
+      _exit(99);
+    std::string file = folder / "m.mlsys";
+    execl(MLSYS_RUN, MLSYS_RUN, "generate", file.c_str(), "--prompt-ids", "1", "--ids", "-n", "-1",
+          "--device", "cpu", "-t", "1", static_cast<char *>(nullptr));
+    _exit(98);
+  }
+  auto size = [&] {
+    std::error_code error;
+    auto bytes = std::filesystem::file_size(outPath, error);
+    return error ? 0 : bytes;
+  };
+  for (int i = 0; i < 3000 && size() == 0; ++i)
+    usleep(10000);
+  kill(child, SIGINT);
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 130);
+  std::ifstream file(outPath);
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  EXPECT_TRUE(text.ends_with("\n")) << text;
+}
+
+} // namespace
