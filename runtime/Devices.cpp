@@ -20,9 +20,9 @@ std::unique_ptr<Device> rt::createDevice(const DeviceOptions &options) {
     return createCpuDevice(options);
   if (name == "host-cuda")
     return createHostCudaDevice(options);
-  if (name == "cuda" || name == "auto" || name.starts_with("cuda:"))
+  if (name == "cuda" || name.starts_with("cuda:") || name == "auto")
     return createCudaDevice(options);
-  throw Error("unknown device '{}'; expected auto, cpu, cuda or host-cuda", name);
+  throw Error("unknown device '{}'; expected auto, cpu, cuda, cuda:N or host-cuda", name);
 }
 
 std::string rt::resolveDevice(const std::string &name, const LoadedProgram &program) {

@@ -126,20 +126,36 @@ std::vector<float> decode(const std::string &type, const std::vector<char> &byte
 template <class Key, class Value>
 std::vector<double> reference(const float *q, int d, int count, Key key, Value value) {
   std::vector<double> scores(count), result(d, 0.0);
-  double largest = -1e300, total = 0;
+  double largest = -1e300, total = 0, *out = result.data();
   for (int j = 0; j < count; ++j) {
+    const float *row = key(j);
     double score = 0;
     for (int e = 0; e < d; ++e)
-      score += double(q[e]) * key(j)[e];
+      score += double(q[e]) * row[e];
     scores[j] = score * 0.125;
     largest = std::max(largest, scores[j]);
   }
   for (double &score : scores)
     total += score = std::exp(score - largest);
-  for (int j = 0; j < count; ++j)
+  for (int j = 0; j < count; ++j) {
+    const float *row = value(j);
+    double weight = scores[j] / total;
     for (int e = 0; e < d; ++e)
-      result[e] += scores[j] / total * value(j)[e];
+      out[e] += weight * row[e];
+  }
   return result;
+}
+
+/// The largest difference; infinite when there is a NaN.
+double distance(const float *result, const std::vector<double> &expected) {
+  double largest = 0;
+  const double *right = expected.data();
+  for (size_t e = 0; e < expected.size(); ++e) {
+    double difference = std::abs(result[e] - right[e]);
+    if (!(difference <= largest))
+      largest = std::isnan(difference) ? HUGE_VAL : difference;
+  }
+  return largest;
 }
 
 double toleranceOf(const std::string &type) { return type == "f32" ? 2e-5 : type == "f16" ? 4e-3 : 2.5e-2; }
@@ -215,9 +231,8 @@ TEST_P(DeviceAttentionTest, pagedMatchesReference) {
       };
       std::vector<double> expected =
           reference(&q[(size_t(qRow) * queryHeads + h) * d], d, visible, at(keys[request]), at(values[request]));
-      for (int e = 0; e < d; ++e)
-        ASSERT_NEAR(result[(size_t(row) * queryHeads + h) * d + e], expected[e], toleranceOf(variant.type))
-            << "request " << request << " row " << row << " head " << h << " element " << e;
+      ASSERT_LE(distance(&result[(size_t(row) * queryHeads + h) * d], expected), toleranceOf(variant.type))
+          << "request " << request << " row " << row << " head " << h;
     }
   };
   int rows = facts[1], tiles = (tokens + rows - 1) / rows;
@@ -265,7 +280,7 @@ TEST_P(DeviceAttentionTest, pagedMatchesReference) {
 }
 
 TEST_P(DeviceAttentionTest, plainMatchesReference) {
-  for (auto [sq, sk] : {std::pair(1, 1), {17, 17}, {70, 70}, {3, 130}, {6, 2}})
+  for (auto [sq, sk] : {std::pair(1, 1), {17, 17}, {66, 66}, {3, 130}, {6, 2}})
     for (int causal : {0, 1}) {
       SCOPED_TRACE(fmt::format("S_q {} S_k {} causal {}", sq, sk, causal));
       const int batches = 2;
@@ -287,9 +302,8 @@ TEST_P(DeviceAttentionTest, plainMatchesReference) {
             auto value = [&](int j) { return &v[((size_t(b) * sk + j) * kvHeads + kvHead) * d]; };
             size_t row = ((size_t(b) * sq + i) * queryHeads + h) * d;
             std::vector<double> expected = reference(&q[row], d, visible, key, value);
-            for (int e = 0; e < d; ++e)
-              ASSERT_NEAR(result[row + e], expected[e], toleranceOf(variant.type))
-                  << "batch " << b << " query " << i << " head " << h << " element " << e;
+            ASSERT_LE(distance(&result[row], expected), toleranceOf(variant.type))
+                << "batch " << b << " query " << i << " head " << h;
           }
     }
 }

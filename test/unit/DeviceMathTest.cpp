@@ -37,6 +37,7 @@ std::vector<HostCudaDevice::Source> sources() {
     add("select", "select(x > y, x - 1.0f, 2.0f * y)");
     add("halves", "convert<f32>(convert<f16>(x)) - convert<f32>(convert<bf16>(y))");
     add("integers", "convert<f32>(convert<i64>(x) % 7 + (convert<i64>(y) & 3)) + convert<f32>(convert<i32>(x) << 1)");
+    add("powers", "convert<f32>(ipow(convert<i64>(x), convert<i64>(y)))");
     add("fused", "fma(x, y, broadcast<" + width + ">(1.0f)) + convert<f32>(iota<" + width + ">((i64)i))");
   }
   return result;
@@ -130,6 +131,11 @@ TEST(DeviceMathTest, minimaAndMaximaTreatNaNAsPyTorch) {
     EXPECT_TRUE(largestNumber[i] == max || std::isnan(max));
     EXPECT_TRUE(leastNumber[i] == min || std::isnan(min));
   }
+}
+
+TEST(DeviceMathTest, integerPowers) {
+  std::vector<float> x = {2, -3, 7, 1, -1, -1, 5, 0}, y = {10, 3, 0, -4, -3, -2, -1, 0};
+  EXPECT_EQ(run("powers", x, y), (std::vector<float>{1024, -27, 1, 1, -1, 1, 0, 1}));
 }
 
 TEST(DeviceMathTest, expressionsAreTheSameAtEveryWidth) {

@@ -81,8 +81,9 @@ HostCudaDevice &deviceOf(HostSchedule schedule) {
       sources.push_back({variant.name, textOf(variant)});
       sources.push_back({variant.name + "_facts", factsTextOf(variant)});
     }
-    device = std::make_unique<HostCudaDevice>(2, schedule);
-    device->loadSources(sources);
+    auto loaded = std::make_unique<HostCudaDevice>(2, schedule);
+    loaded->loadSources(sources);
+    device = std::move(loaded);
   }
   return *device;
 }
@@ -170,6 +171,34 @@ TEST_P(DeviceMatmulTest, matchesReference) {
   check(device, index, 70, 90, 72);
   check(device, index, 33, 65, 45);
   check(device, index, 17, 130, 200);
+}
+
+TEST(DeviceGemvTest, sumsDoNotDependOnTheBatch) {
+  HostCudaDevice &device = deviceOf(HostSchedule::Forward);
+  const int n = 16, k = 1032, batch = 4;
+  std::vector<float> a = randomValues(batch * k, 1), w = randomValues(n * k, 2);
+  std::vector<char> rows = encode(a, "bf16");
+  DeviceBuffer<char> all(device, rows), weights(device, encode(w, "bf16"));
+  auto compute = [&](const std::string &name, void *input, int m) {
+    size_t index = 0;
+    while (variants[index].name != name)
+      ++index;
+    DeviceBuffer<int32_t> facts(device, 2);
+    launchKernel(device, 2 * index + 1, {facts.data}, {}, {1}, 32);
+    DeviceBuffer<float> result(device, m * n);
+    int bn = between(variants[index].config, 1);
+    launchKernel(device, 2 * index, {input, weights.data, weights.data, result.data}, {m, n, k}, {n / bn},
+                 facts.read()[0], facts.read()[1]);
+    return result.read();
+  };
+  // gemv_1 and gemv_4 differ in rows, columns a block, warps and chunk.
+  std::vector<float> together = compute("gemv_4", all.data, batch);
+  for (int row = 0; row < batch; ++row) {
+    DeviceBuffer<char> one(device, std::vector<char>(rows.begin() + row * k * 2, rows.begin() + (row + 1) * k * 2));
+    std::vector<float> alone = compute("gemv_1", one.data, 1);
+    for (int column = 0; column < n; ++column)
+      ASSERT_EQ(alone[column], together[row * n + column]) << row << " " << column;
+  }
 }
 
 static std::string nameOf(const testing::TestParamInfo<std::tuple<size_t, HostSchedule>> &info) {

@@ -117,8 +117,9 @@ HostCudaDevice &deviceOf(HostSchedule schedule) {
   static std::map<HostSchedule, std::unique_ptr<HostCudaDevice>> devices;
   auto &device = devices[schedule];
   if (!device) {
-    device = std::make_unique<HostCudaDevice>(2, schedule);
-    device->loadSources(sources);
+    auto loaded = std::make_unique<HostCudaDevice>(2, schedule);
+    loaded->loadSources(sources);
+    device = std::move(loaded);
   }
   return *device;
 }

@@ -114,6 +114,19 @@ template <class T> inline T minnumf(T a, T b) {
     return a < b ? a : b;
 }
 
+/// a to the power of the integer b; of a negative b the truncated inverse.
+template <class T> inline T ipow(T a, identity_t<T> b) {
+  if (b < 0)
+    return a == 1 ? (T)1 : a == -1 ? (T)(b % 2 ? -1 : 1) : (T)0;
+  T result = 1;
+  for (; b > 0; b >>= 1) {
+    if (b & 1)
+      result = (T)(result * a);
+    a = (T)(a * a);
+  }
+  return result;
+}
+
 #define MLSYS_VEC_FUNCTION(name, R)                                                                                    \
   template <class T, int N> inline vec<R, N> name(const vec<T, N> &a) {                                                \
     vec<R, N> result;                                                                                                  \
@@ -161,6 +174,7 @@ MLSYS_VEC_FUNCTION(isfinite, bool)
     return name(broadcast<N>((T)a), b);                                                                                \
   }
 MLSYS_VEC_FUNCTION(pow)
+MLSYS_VEC_FUNCTION(ipow)
 MLSYS_VEC_FUNCTION(fmax)
 MLSYS_VEC_FUNCTION(fmin)
 MLSYS_VEC_FUNCTION(fmod)
