@@ -194,6 +194,10 @@ public:
     const std::byte *source = data.data() + first / blockElements * blockBytes;
     if (from == to) {
       std::memcpy(out, source, static_cast<size_t>(count * blockBytes));
+    } else if (blockElements > 1 && to != DType::BF16) {
+      convertToF32(from, source, scratch, count);
+      roundToBf16(scratch, count);
+      convertFromF32(to, scratch, out, count);
     } else if (to == DType::F32) {
       convertToF32(from, source, reinterpret_cast<float *>(out), count);
     } else {
@@ -209,6 +213,15 @@ private:
       return row;
     int64_t head = row / headRows, inside = row % headRows, half = headRows / 2;
     return head * headRows + (inside < half ? 2 * inside : 2 * (inside - half) + 1);
+  }
+
+  static void roundToBf16(float *values, int64_t count) {
+    uint16_t rounded[pieceColumns];
+    for (int64_t i = 0; i < count; i += pieceColumns) {
+      int64_t size = std::min(pieceColumns, count - i);
+      convertFromF32(DType::BF16, values + i, reinterpret_cast<std::byte *>(rounded), size);
+      convertToF32(DType::BF16, reinterpret_cast<const std::byte *>(rounded), values + i, size);
+    }
   }
 
   void drawRandom(int64_t first, int64_t count, float *out) const {

@@ -44,8 +44,10 @@ private:
 
 /// Fills `out`, which has constantBytes() bytes: reads the source, dequantizes,
 /// puts rows back into halves order where asked for, converts to the
-/// constant's type and lays it out. Throws rt::Error naming the constant and
-/// its file.
+/// constant's type and lays it out. A quantized element is the bf16 number that
+/// is nearest to its scaled value, whatever the constant's type: this is what
+/// Hugging Face makes of these files, and so f32 and bf16 compute with equal
+/// weights. Throws rt::Error naming the constant and its file.
 void loadConstant(const program::Constant &constant, const WeightFiles &files,
                   std::span<std::byte> out, const ParallelFor &parallelFor);
 

@@ -30,11 +30,12 @@ int main(int argc, char **argv) {
   app.add_option("file", input, "The .mlir file; - reads stdin");
   app.add_option("-o", output, "The output file; - is stdout");
   CLI::Option_group *action = app.add_option_group("action");
-  bool interpret = false, program = false;
+  bool interpret = false, program = false, import = false;
   action->add_flag("--interpret", interpret,
                    "Call functions of the graph dialect and print the results");
   action->add_flag("--to-program", program,
                    "Write the program of the kernel stage, without object code, as a FlatBuffer");
+  action->add_flag("--import", import, "The file is a model: print its graph");
   action->require_option(1);
   app.add_option("--function", options.function,
                  "The function to call (default: all that have no arguments)");
@@ -45,22 +46,44 @@ int main(int argc, char **argv) {
   app.add_option("--weights-dir", options.baseDir, "Where relative paths of weight files start");
   app.add_option("--target", target, "Whose kernels the program has")
       ->check(CLI::IsMember({"cpu", "cuda"}));
+  mlsys::ImportOptions importOptions;
+  mlsys::ImportOutput importOutput = mlsys::ImportOutput::Ir;
+  const std::map<std::string, mlsys::program::DType> dtypes = {
+      {"f32", mlsys::program::DType::F32},
+      {"bf16", mlsys::program::DType::BF16},
+      {"f16", mlsys::program::DType::F16}};
+  app.add_option("--dtype", importOptions.dtype, "Type of an imported model: f32, bf16 or f16")
+      ->transform(CLI::CheckedTransformer(dtypes));
+  app.add_flag("--random-weights", importOptions.randomWeights, "Import the configuration alone");
+  const std::map<std::string, mlsys::ImportOutput> outputs = {
+      {"ir", mlsys::ImportOutput::Ir},
+      {"locations", mlsys::ImportOutput::IrWithLocations},
+      {"summary", mlsys::ImportOutput::Summary}};
+  app.add_option("--import-output", importOutput, "What --import prints: ir, locations, summary")
+      ->transform(CLI::CheckedTransformer(outputs));
   CLI11_PARSE(app, argc, argv);
 
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);
   registry.insert<mlsys::graph::GraphDialect, mlsys::kernel::KernelDialect>();
   mlir::MLIRContext context(registry);
+  std::error_code code;
+  llvm::ToolOutputFile file(output, code, llvm::sys::fs::OF_None);
+  if (code)
+    return fail("cannot write '" + output + "': " + code.message());
+  if (import) {
+    if (llvm::Error error =
+            mlsys::printImport(context, input, importOptions, importOutput, file.os()))
+      return fail(llvm::toString(std::move(error)));
+    file.keep();
+    return 0;
+  }
   auto sources = std::make_shared<llvm::SourceMgr>();
   mlir::SourceMgrDiagnosticHandler diagnostics(*sources, &context);
   mlir::OwningOpRef<mlir::ModuleOp> module =
       mlir::parseSourceFile<mlir::ModuleOp>(input, sources, mlir::ParserConfig(&context));
   if (!module)
     return 1;
-  std::error_code code;
-  llvm::ToolOutputFile file(output, code, llvm::sys::fs::OF_None);
-  if (code)
-    return fail("cannot write '" + output + "': " + code.message());
   if (interpret) {
     if (llvm::Error error = mlsys::interpretModule(*module, options, file.os()))
       return fail(llvm::toString(std::move(error)));

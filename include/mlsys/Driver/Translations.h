@@ -5,6 +5,8 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
+#include "mlsys/Import/Import.h"
+
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/Error.h"
 
@@ -35,5 +37,13 @@ llvm::Error interpretModule(mlir::ModuleOp module, const InterpretOptions &optio
 /// FlatBuffer of Program.fbs. Diagnostics go to the module's context.
 mlir::LogicalResult writeProgram(mlir::ModuleOp module, llvm::StringRef target,
                                  llvm::raw_ostream &os);
+
+/// What `mlsys-translate --import` prints.
+enum class ImportOutput { Ir, IrWithLocations, Summary };
+
+/// Imports a model and prints it.
+llvm::Error printImport(mlir::MLIRContext &context, llvm::StringRef path,
+                        const ImportOptions &options, ImportOutput output,
+                        llvm::raw_ostream &os);
 
 } // namespace mlsys
