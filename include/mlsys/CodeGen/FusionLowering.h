@@ -102,4 +102,20 @@ struct LaunchShape {
   llvm::SmallVector<Panels> panels;
 };
 
+/// Writes the body of a kernel for a fusion of one kind and says how to launch it.
+/// Fails after an error on the fusion (or an operation inside it).
+mlir::LogicalResult lowerLoopForCpu(KernelBuilder &kernel, const CpuTarget &target,
+                                    LaunchShape &launch);
+mlir::LogicalResult lowerRowForCpu(KernelBuilder &kernel, const CpuTarget &target,
+                                   LaunchShape &launch);
+
+/// The lowering for the CPU of any kind of fusion; an error for kinds that have none.
+mlir::LogicalResult lowerFusionForCpu(KernelBuilder &kernel, const CpuTarget &target,
+                                      LaunchShape &launch);
+/// The same for CUDA.
+mlir::LogicalResult lowerFusionForCuda(KernelBuilder &kernel, LaunchShape &launch);
+
+/// `dim` over the affine symbols of the function around `fusion`, for LaunchShape.
+mlir::AffineExpr toLaunchExpr(graph::FusionOp fusion, const graph::DimExpr &dim);
+
 } // namespace mlsys

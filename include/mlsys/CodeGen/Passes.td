@@ -31,4 +31,36 @@ def PlanMemory : Pass<"mlsys-plan-memory", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::mlsys::kernel::KernelDialect"];
 }
 
+def LowerToKernel : Pass<"mlsys-lower-to-kernel", "::mlir::ModuleOp"> {
+  let summary = "Turn fusions into kernels and functions into launches";
+  let description = [{
+    Every `graph.fusion` becomes a launch of a `kernel.func`; fusions of equal
+    structure share one. A function's arguments become flat buffers with the
+    attributes `graph.name`, `graph.role` and `graph.dims` (a KV cache: bytes, with
+    `graph.type`); its results become trailing arguments with `graph.result`.
+
+    ```mlir
+    func.func @f(%x: memref<?xf32> {graph.dims = #graph.dims<[4]>},
+                 %y: memref<?xf32> {graph.dims = #graph.dims<[4]>, graph.result}) {
+      kernel.launch @loop_0(%x, %y) writes [1] grid ... symbols ... : ...
+      return
+    }
+    ```
+  }];
+  let options = [
+    Option<"target", "target", "std::string", /*default=*/"\"cpu\"", "cpu or cuda">,
+    Option<"isa", "isa", "std::string", /*default=*/"\"\"",
+           "Instruction set of the CPU, as in Program.fbs; that of this machine when empty">,
+    Option<"threads", "threads", "int64_t", /*default=*/"2", "Worker threads to plan for">,
+  ];
+  let statistics = [
+    Statistic<"numKernels", "kernels", "Kernels made">,
+    Statistic<"numShared", "shared", "Launches of a kernel that was made before">,
+  ];
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::func::FuncDialect", "::mlir::math::MathDialect",
+                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::vector::VectorDialect", "::mlsys::kernel::KernelDialect"];
+}
+
 #endif // MLSYS_CODEGEN_PASSES_TD

@@ -1,0 +1,289 @@
+//===- CpuRows.cpp - Kernels of kind row on the CPU -----------------------===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+//
+// One row at a time: passes over the row for its reductions (those that do not
+// depend on each other share a pass), then passes for the outputs. A row is
+// reduced by one thread in a fixed order, so results do not depend on the
+// number of threads nor on that of rows.
+//
+//===----------------------------------------------------------------------===//
+
+#include "CpuLoops.h"
+#include "ElementMath.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace mlsys;
+using namespace mlsys::graph;
+
+/// Vector accumulators of one reduction: they hide the latency of additions.
+static constexpr int64_t numAccumulators = 4;
+/// At most so many vectors of a row are unrolled.
+static constexpr int64_t maxUnrolled = 8;
+
+static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
+
+namespace {
+class RowKernel {
+public:
+  RowKernel(KernelBuilder &kernel, const CpuTarget &target)
+      : kernel(kernel), target(target), emitter(kernel), math(emitter.index()) {}
+
+  LogicalResult lower(LaunchShape &launch);
+
+private:
+  /// Reductions of one pass: rows of equal length, none needs another.
+  struct Pass {
+    DimExpr columns;
+    SmallVector<ReduceOp> reductions;
+  };
+
+  SmallVector<Pass> getPasses();
+  void emitPass(Pass &pass, Value row);
+  void emitOutputs(Value row);
+  SmallVector<Value> accumulate(Pass &pass, Value row, Value column, int64_t width,
+                                int64_t accumulators, ValueRange carried);
+  Value combineLanes(ReduceKind kind, Value vector);
+  SmallVector<Value> indicesOf(Value value, Value row, const DimExpr &columns, Value column);
+  Value sizeOf(const DimExpr &dim) {
+    return dim.asConstant() ? math.constant(*dim.asConstant()) : kernel.extent(dim);
+  }
+
+  KernelBuilder &kernel;
+  const CpuTarget &target;
+  ElementEmitter emitter;
+  IndexMath &math;
+};
+} // namespace
+
+/// The reductions that `value` needs, directly or not.
+static void collectReductions(Value value, llvm::DenseSet<Operation *> &seen,
+                              SmallVectorImpl<ReduceOp> &found) {
+  Operation *op = value.getDefiningOp();
+  if (!op || !seen.insert(op).second)
+    return;
+  if (auto reduce = dyn_cast<ReduceOp>(op))
+    found.push_back(reduce);
+  for (Value operand : op->getOperands())
+    collectReductions(operand, seen, found);
+}
+
+SmallVector<RowKernel::Pass> RowKernel::getPasses() {
+  // A reduction's level is one more than that of all that it needs.
+  llvm::DenseMap<Operation *, int64_t> levels;
+  std::map<std::pair<int64_t, std::string>, Pass> passes;
+  for (ReduceOp reduce : kernel.structure.reductions) {
+    llvm::DenseSet<Operation *> seen;
+    SmallVector<ReduceOp> needed;
+    collectReductions(reduce.getInput(), seen, needed);
+    int64_t level = 0;
+    for (ReduceOp other : needed)
+      level = std::max(level, levels.lookup(other) + 1);
+    levels[reduce] = level;
+    RankedTensorType type = typeOf(reduce.getInput());
+    DimExpr columns = getDim(type, type.getRank() - 1);
+    Pass &pass = passes[{level, columns.str()}];
+    pass.columns = columns;
+    pass.reductions.push_back(reduce);
+  }
+  SmallVector<Pass> result;
+  for (auto &[key, pass] : passes)
+    result.push_back(pass);
+  return result;
+}
+
+/// The indices of element `column` of the row's part of a value.
+SmallVector<Value> RowKernel::indicesOf(Value value, Value row, const DimExpr &columns,
+                                        Value column) {
+  return emitter.delinearize(math.join(row, sizeOf(columns), column), value);
+}
+
+/// One step of a pass: `accumulators` vectors for each reduction.
+SmallVector<Value> RowKernel::accumulate(Pass &pass, Value row, Value column, int64_t width,
+                                         int64_t accumulators, ValueRange carried) {
+  SmallVector<Value> next(carried);
+  for (int64_t lane = 0; lane < accumulators; ++lane) {
+    Value at = math.add(column, lane * width);
+    for (auto [index, reduce] : llvm::enumerate(pass.reductions)) {
+      Value element =
+          emitter.emit(reduce.getInput(), indicesOf(reduce.getInput(), row, pass.columns, at), width);
+      Value &total = next[index * accumulators + lane];
+      total = emitCombine(kernel.builder, kernel.loc, reduce.getKind(), total, element);
+    }
+  }
+  return next;
+}
+
+/// Halves the vector until one element is left.
+Value RowKernel::combineLanes(ReduceKind kind, Value value) {
+  OpBuilder &builder = kernel.builder;
+  Location loc = kernel.loc;
+  auto type = dyn_cast<VectorType>(value.getType());
+  if (!type)
+    return value;
+  for (int64_t width = type.getDimSize(0); width > 1; width /= 2) {
+    SmallVector<int64_t> low, high;
+    for (int64_t lane = 0; lane < width / 2; ++lane) {
+      low.push_back(lane);
+      high.push_back(lane + width / 2);
+    }
+    value = emitCombine(builder, loc, kind,
+                        vector::ShuffleOp::create(builder, loc, value, value, low),
+                        vector::ShuffleOp::create(builder, loc, value, value, high));
+  }
+  return vector::ExtractOp::create(builder, loc, value, 0);
+}
+
+void RowKernel::emitPass(Pass &pass, Value row) {
+  OpBuilder &builder = kernel.builder;
+  Location loc = kernel.loc;
+  SmallVector<Value> inputs;
+  for (ReduceOp reduce : pass.reductions)
+    inputs.push_back(reduce.getInput());
+  int64_t width = chooseWidth(emitter, inputs, pass.columns, target.vectorWidth);
+  std::optional<int64_t> known = pass.columns.asConstant();
+  bool unrolled = known && *known / width <= maxUnrolled;
+  int64_t accumulators = unrolled ? std::clamp<int64_t>(*known / width, 1, numAccumulators)
+                                  : numAccumulators;
+  int64_t step = accumulators * width;
+
+  SmallVector<Value> totals;
+  for (ReduceOp reduce : pass.reductions) {
+    Type element = getComputeType(typeOf(reduce.getResult()).getElementType());
+    TypedAttr neutral = getNeutral(builder, reduce.getKind(), element);
+    if (width > 1)
+      neutral = DenseElementsAttr::get(VectorType::get({width}, element), {Attribute(neutral)});
+    Value start = arith::ConstantOp::create(builder, loc, neutral);
+    totals.append(accumulators, start);
+  }
+  // Steps of all accumulators, ...
+  Value size = sizeOf(pass.columns), zero = math.constant(0);
+  Value wideEnd = math.mul(math.div(size, step), step);
+  int64_t unrolledEnd = 0;
+  if (unrolled) {
+    for (; unrolledEnd + step <= *known; unrolledEnd += step)
+      totals = accumulate(pass, row, math.constant(unrolledEnd), width, accumulators, totals);
+  } else {
+    totals = emitFor(kernel, zero, wideEnd, math.constant(step), totals,
+                     [&](Value column, ValueRange carried) {
+                       return accumulate(pass, row, column, width, accumulators, carried);
+                     });
+  }
+  SmallVector<Value> single;
+  for (auto [index, reduce] : llvm::enumerate(pass.reductions)) {
+    SmallVector<Value> parts(ArrayRef(totals).slice(index * accumulators, accumulators));
+    while (parts.size() > 1) {
+      SmallVector<Value> halves;
+      for (size_t part = 0; part + 1 < parts.size(); part += 2)
+        halves.push_back(
+            emitCombine(builder, loc, reduce.getKind(), parts[part], parts[part + 1]));
+      if (parts.size() % 2)
+        halves.push_back(parts.back());
+      parts = halves;
+    }
+    single.push_back(parts.front());
+  }
+  // ... single vectors, ...
+  Value vectorEnd = math.mul(math.div(size, width), width);
+  if (unrolled) {
+    for (; unrolledEnd + width <= *known; unrolledEnd += width)
+      single = accumulate(pass, row, math.constant(unrolledEnd), width, 1, single);
+  } else if (wideEnd != vectorEnd) {
+    single = emitFor(kernel, wideEnd, vectorEnd, math.constant(width), single,
+                     [&](Value column, ValueRange carried) {
+                       return accumulate(pass, row, column, width, 1, carried);
+                     });
+  }
+  // ... the lanes, and what remains of the row.
+  for (auto [total, reduce] : llvm::zip_equal(single, pass.reductions))
+    total = combineLanes(reduce.getKind(), total);
+  if (unrolled) {
+    for (; unrolledEnd < *known; ++unrolledEnd)
+      single = accumulate(pass, row, math.constant(unrolledEnd), 1, 1, single);
+  } else if (vectorEnd != size) {
+    single = emitFor(kernel, vectorEnd, size, math.constant(1), single,
+                     [&](Value column, ValueRange carried) {
+                       return accumulate(pass, row, column, 1, 1, carried);
+                     });
+  }
+  for (auto [total, reduce] : llvm::zip_equal(single, pass.reductions))
+    emitter.bind(reduce.getResult(), [&kernel = kernel, total = total](ValueRange, int64_t width) -> Value {
+      if (width == 1)
+        return total;
+      return vector::BroadcastOp::create(kernel.builder, kernel.loc,
+                                         VectorType::get({width}, total.getType()), total);
+    });
+}
+
+/// Outputs with equally long rows share a pass.
+void RowKernel::emitOutputs(Value row) {
+  std::map<std::string, SmallVector<StoredValue>> byLength;
+  for (const StoredValue &output : getStoredValues(kernel)) {
+    std::optional<DimExpr> columns =
+        getNumElements(typeOf(output.value)).divideBy(kernel.structure.rows);
+    byLength[columns->str()].push_back(output);
+  }
+  for (auto &[text, outputs] : byLength) {
+    DimExpr columns = *DimExpr::parse(text);
+    SmallVector<Value> values;
+    for (const StoredValue &output : outputs)
+      values.push_back(output.value);
+    // A row of an output may be several of its last dimensions.
+    int64_t width = 1;
+    for (int64_t candidate = target.vectorWidth; candidate >= 4 && width == 1; candidate /= 2) {
+      bool divides = llvm::all_of(values, [&](Value value) {
+        RankedTensorType type = typeOf(value);
+        DimExpr last = type.getRank() ? getDim(type, type.getRank() - 1) : DimExpr::constant(1);
+        std::optional<int64_t> known = last.asConstant();
+        return last == columns ? !known || *known >= candidate : known && *known % candidate == 0;
+      });
+      if (divides && columns != DimExpr::constant(1) &&
+          llvm::all_of(values, [&](Value value) { return emitter.canVectorize(value, candidate); }))
+        width = candidate;
+    }
+    emitColumns(kernel, math, math.constant(0), sizeOf(columns), width,
+                [&](Value column, int64_t step) {
+                  Value linear = math.join(row, sizeOf(columns), column);
+                  for (const StoredValue &output : outputs)
+                    emitStore(kernel, emitter, output,
+                              indicesOf(output.value, row, columns, column), linear, step);
+                });
+  }
+}
+
+LogicalResult RowKernel::lower(LaunchShape &launch) {
+  SmallVector<Pass> passes = getPasses();
+  const DimExpr &rows = kernel.structure.rows;
+  int64_t longest = 1;
+  for (Pass &pass : passes)
+    longest = std::max(longest, pass.columns.asConstant().value_or(getElementsPerTask(kernel.fusion)));
+  int64_t rowsPerTask = std::max<int64_t>(1, getElementsPerTask(kernel.fusion) / longest);
+  launch.grid = {toLaunchExpr(kernel.fusion, rows).ceilDiv(rowsPerTask)};
+  auto emitRow = [&](Value row) {
+    for (Pass &pass : passes)
+      emitPass(pass, row);
+    emitOutputs(row);
+  };
+  if (rows.asConstant() == 1) {
+    emitRow(math.constant(0));
+  } else {
+    Value end = math.min(math.mul(kernel.end, rowsPerTask), sizeOf(rows));
+    emitFor(kernel, math.mul(kernel.begin, rowsPerTask), end, math.constant(1), {},
+            [&](Value row, ValueRange) {
+              emitRow(row);
+              return SmallVector<Value>();
+            });
+  }
+  return success(!kernel.failed);
+}
+
+LogicalResult mlsys::lowerRowForCpu(KernelBuilder &kernel, const CpuTarget &target,
+                                    LaunchShape &launch) {
+  return RowKernel(kernel, target).lower(launch);
+}

@@ -1,0 +1,60 @@
+//===- KernelOutliner.h - One kernel for equal fusions ----------*- C++ -*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "mlsys/CodeGen/FusionLowering.h"
+
+namespace mlsys {
+
+/// A kernel and what its launches need.
+struct OutlinedKernel {
+  kernel::FuncOp function;
+  LaunchShape shape;
+  /// The names of its symbol arguments.
+  llvm::SmallVector<std::string> symbols;
+  /// The positions of the buffers that it writes: first those of the
+  /// inputs that are written layers of the KV cache, then the outputs.
+  llvm::SmallVector<int64_t> writes;
+};
+
+/// Makes kernels for fusions and finds those that it has made: fusions with equal
+/// bodies, in functions with equal symbols, that read constants at the same operands.
+class KernelOutliner {
+public:
+  /// `cpu` is null for CUDA.
+  KernelOutliner(mlir::ModuleOp module, const CpuTarget *cpu) : module(module), cpu(cpu) {}
+
+  /// The kernel of a fusion; null after an error. The fusions are kept in the IR
+  /// until all are outlined.
+  OutlinedKernel *outline(graph::FusionOp fusion);
+
+  int64_t numKernels = 0, numShared = 0;
+
+private:
+  struct Entry {
+    graph::FusionOp fusion;
+    OutlinedKernel kernel;
+  };
+
+  mlir::LogicalResult lower(graph::FusionOp fusion, OutlinedKernel &result);
+
+  mlir::ModuleOp module;
+  const CpuTarget *cpu;
+  llvm::StringMap<std::vector<std::unique_ptr<Entry>>> entries;
+  llvm::StringMap<int64_t> counts;
+};
+
+/// The layer of the KV cache that a value is: the operand of the first of the
+/// writes that made it.
+mlir::Value getBaseLayer(mlir::Value layer);
+
+/// Estimates of the bytes that a fusion moves and of its arithmetic, and its label: the
+/// name of its location and what it computes.
+graph::DimExpr estimateBytes(graph::FusionOp fusion);
+graph::DimExpr estimateFlops(graph::FusionOp fusion);
+std::string describeFusion(graph::FusionOp fusion);
+
+} // namespace mlsys

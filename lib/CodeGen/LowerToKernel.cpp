@@ -1,0 +1,375 @@
+//===- LowerToKernel.cpp - From fusions to kernels and launches -----------===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+
+#include "KernelOutliner.h"
+#include "mlsys/CodeGen/CacheLayout.h"
+#include "mlsys/CodeGen/Passes.h"
+
+namespace mlsys {
+#define GEN_PASS_DEF_LOWERTOKERNEL
+#include "mlsys/CodeGen/Passes.h.inc"
+} // namespace mlsys
+
+using namespace mlir;
+using namespace mlsys;
+using namespace mlsys::graph;
+
+/// Attributes of the arguments that results become and of arguments that are not
+/// described by extents alone.
+static constexpr StringLiteral dimsAttrName = "graph.dims", resultAttrName = "graph.result",
+                               typeAttrName = "graph.type";
+
+//===----------------------------------------------------------------------===//
+// Preparation, still in the graph dialect
+//===----------------------------------------------------------------------===//
+
+/// Splat constants go into the fusion, constants with different elements come out;
+/// an input that is given twice becomes one.
+static void normalizeInputs(FusionOp fusion) {
+  Block &body = fusion.getBody().front();
+  OpBuilder builder(fusion);
+  for (auto constant : llvm::make_early_inc_range(body.getOps<ConstantOp>())) {
+    auto elements = dyn_cast<DenseElementsAttr>(constant.getValue());
+    if (elements && elements.isSplat())
+      continue;
+    builder.setInsertionPoint(fusion);
+    Value outside = builder.clone(*constant)->getResult(0);
+    fusion.getInputsMutable().append(outside);
+    constant.getResult().replaceAllUsesWith(
+        body.addArgument(constant.getType(), constant.getLoc()));
+    constant.erase();
+  }
+  llvm::DenseMap<Value, unsigned> first;
+  for (unsigned index = 0; index < fusion.getInputs().size();) {
+    Value input = fusion.getInputs()[index];
+    BlockArgument argument = body.getArgument(index);
+    auto constant = input.getDefiningOp<ConstantOp>();
+    auto elements = constant ? dyn_cast<DenseElementsAttr>(constant.getValue()) : DenseElementsAttr();
+    auto [entry, isNew] = first.try_emplace(input, index);
+    if (elements && elements.isSplat()) {
+      builder.setInsertionPointToStart(&body);
+      argument.replaceAllUsesWith(builder.clone(*constant)->getResult(0));
+      first.erase(input);
+    } else if (!isNew) {
+      argument.replaceAllUsesWith(body.getArgument(entry->second));
+    } else {
+      ++index;
+      continue;
+    }
+    body.eraseArgument(index);
+    fusion.getInputsMutable().erase(index);
+  }
+}
+
+/// The value whose buffer `value` shares.
+static Value lookThroughReshapes(Value value) {
+  while (auto reshape = value.getDefiningOp<ReshapeOp>())
+    value = reshape.getInput();
+  return value;
+}
+
+/// A fusion that copies a tensor.
+static Value emitCopy(OpBuilder &builder, Location loc, Value value) {
+  auto copy = FusionOp::create(builder, loc, TypeRange(value.getType()), "loop", value);
+  OpBuilder::InsertionGuard guard(builder);
+  Block *body = builder.createBlock(&copy.getBody());
+  YieldOp::create(builder, loc, ValueRange(body->addArgument(value.getType(), loc)));
+  return copy.getResult(0);
+}
+
+/// Makes every result of the function the tensor of its own fusion.
+static void separateResults(func::FuncOp function) {
+  auto ret = cast<func::ReturnOp>(function.getBody().front().getTerminator());
+  llvm::DenseSet<Value> seen;
+  OpBuilder builder(ret);
+  for (OpOperand &operand : ret->getOpOperands()) {
+    Value value = operand.get();
+    if (!isa<RankedTensorType>(value.getType()))
+      continue;
+    Value source = lookThroughReshapes(value);
+    if (!source.getDefiningOp<FusionOp>() || !seen.insert(source).second)
+      operand.set(emitCopy(builder, ret.getLoc(), value));
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Functions
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// Rewrites one function over flat buffers.
+class FunctionLowering {
+public:
+  FunctionLowering(func::FuncOp function, KernelOutliner &outliner, bool cpu)
+      : old(function), outliner(outliner), cpu(cpu), builder(function.getContext()) {}
+
+  LogicalResult run();
+
+private:
+  LogicalResult createFunction();
+  LogicalResult lowerOp(Operation &op);
+  LogicalResult lowerFusion(FusionOp fusion);
+  Value getConstant(Value tensor, int64_t block, int64_t pair);
+  FailureOr<Value> getBuffer(Value tensor, int64_t block, int64_t pair);
+  FailureOr<AffineMap> getSymbolMap(Operation *op, ArrayRef<std::string> names);
+
+  func::FuncOp old, function;
+  KernelOutliner &outliner;
+  bool cpu;
+  OpBuilder builder;
+  /// The flat buffers of graph values.
+  llvm::DenseMap<Value, Value> buffers;
+  std::map<std::tuple<void *, int64_t, int64_t>, Value> constants;
+  /// The arguments that results became, by the value that is returned.
+  llvm::DenseMap<Value, Value> resultArguments;
+};
+} // namespace
+
+static DimsAttr getDimsAttr(RankedTensorType type) {
+  SmallVector<StringAttr> dims;
+  for (const DimExpr &dim : getDims(type))
+    dims.push_back(StringAttr::get(type.getContext(), dim.str()));
+  return DimsAttr::get(type.getContext(), dims);
+}
+
+/// Attributes of the argument for a value of type `type`: what it had, and its extents.
+static DictionaryAttr getArgumentAttrs(OpBuilder &builder, DictionaryAttr given, Type type,
+                                       bool isResult) {
+  NamedAttrList attrs(given);
+  if (auto tensor = dyn_cast<RankedTensorType>(type)) {
+    attrs.set(dimsAttrName, getDimsAttr(tensor));
+    if (tensor.getElementType().isUnsignedInteger())
+      attrs.set(typeAttrName, TypeAttr::get(type));
+  } else {
+    attrs.set(typeAttrName, TypeAttr::get(type));
+  }
+  if (isResult)
+    attrs.set(resultAttrName, builder.getUnitAttr());
+  return attrs.getDictionary(builder.getContext());
+}
+
+LogicalResult FunctionLowering::createFunction() {
+  SmallVector<Type> types;
+  SmallVector<DictionaryAttr> attrs;
+  for (auto [index, type] : llvm::enumerate(old.getArgumentTypes())) {
+    if (!isa<RankedTensorType, KvCacheType>(type))
+      return old.emitOpError("argument ") << index << " is " << type
+                                          << ", which is neither a tensor nor a KV cache";
+    types.push_back(getBufferType(type));
+    attrs.push_back(getArgumentAttrs(builder, old.getArgAttrDict(index), type, false));
+  }
+  for (auto [index, type] : llvm::enumerate(old.getResultTypes())) {
+    if (!isa<RankedTensorType>(type))
+      return old.emitOpError("result ") << index << " is " << type << ", which is not a tensor";
+    types.push_back(getBufferType(type));
+    attrs.push_back(getArgumentAttrs(builder, old.getResultAttrDict(index), type, true));
+  }
+  builder.setInsertionPoint(old);
+  function = func::FuncOp::create(builder, old.getLoc(), old.getName(),
+                                  builder.getFunctionType(types, {}));
+  function.setVisibility(old.getVisibility());
+  for (NamedAttribute attr : old->getDiscardableAttrs())
+    function->setAttr(attr.getName(), attr.getValue());
+  function.setAllArgAttrs(attrs);
+  Block *entry = function.addEntryBlock();
+  for (BlockArgument argument : old.getArguments())
+    buffers[argument] = entry->getArgument(argument.getArgNumber());
+  Operation *ret = old.getBody().front().getTerminator();
+  for (auto [index, value] : llvm::enumerate(ret->getOperands()))
+    resultArguments[lookThroughReshapes(value)] =
+        entry->getArgument(old.getNumArguments() + index);
+  return success();
+}
+
+/// The constant of a weight or of a graph.constant, in the layout that is asked for.
+Value FunctionLowering::getConstant(Value tensor, int64_t block, int64_t pair) {
+  Value &known = constants[{tensor.getAsOpaquePointer(), block, pair}];
+  if (known)
+    return known;
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToStart(&function.getBody().front());
+  Operation *op = tensor.getDefiningOp();
+  auto type = cast<RankedTensorType>(tensor.getType());
+  MemRefType buffer = getBufferType(type);
+  if (auto weight = dyn_cast<WeightOp>(op))
+    return known = kernel::ConstantOp::create(builder, op->getLoc(), buffer, weight.getName(),
+                                              weight.getSource(), ElementsAttr(), type.getShape(),
+                                              block, pair);
+  return known = kernel::ConstantOp::create(builder, op->getLoc(), buffer, "", WeightSourceAttr(),
+                                            cast<ConstantOp>(op).getValue(), type.getShape(),
+                                            block, pair);
+}
+
+FailureOr<Value> FunctionLowering::getBuffer(Value tensor, int64_t block, int64_t pair) {
+  if (!block)
+    tensor = lookThroughReshapes(tensor);
+  if (isa_and_nonnull<WeightOp, ConstantOp>(tensor.getDefiningOp()))
+    return getConstant(tensor, block, pair);
+  if (block)
+    return emitError(tensor.getLoc()) << "only a constant can be packed as panels";
+  return buffers.lookup(tensor);
+}
+
+/// The values of a kernel's symbols over those of the function.
+FailureOr<AffineMap> FunctionLowering::getSymbolMap(Operation *op, ArrayRef<std::string> names) {
+  SmallVector<SymbolAttr> symbols = getSymbols(old);
+  SmallVector<AffineExpr> exprs;
+  for (const std::string &name : names) {
+    const auto *found = llvm::find_if(symbols, [&](SymbolAttr symbol) { return symbol.getName() == name; });
+    if (found == symbols.end())
+      return op->emitOpError("uses the symbol '")
+             << name << "', which " << symbolsAttrName << " of the function does not list";
+    exprs.push_back(builder.getAffineSymbolExpr(found - symbols.begin()));
+  }
+  return AffineMap::get(0, symbols.size(), exprs, builder.getContext());
+}
+
+LogicalResult FunctionLowering::lowerFusion(FusionOp fusion) {
+  // Extents over symbols that the function does not list have no affine form.
+  auto checkSymbols = [&](Value value) -> LogicalResult {
+    auto type = dyn_cast<RankedTensorType>(value.getType());
+    if (!type)
+      return success();
+    for (const DimExpr &dim : getDims(type)) {
+      std::vector<std::string> names = dim.symbols();
+      if (failed(getSymbolMap(fusion, names)))
+        return failure();
+    }
+    return success();
+  };
+  for (Value value : llvm::concat<Value>(SmallVector<Value>(fusion.getInputs()),
+                                         SmallVector<Value>(fusion.getResults())))
+    if (failed(checkSymbols(value)))
+      return failure();
+
+  OutlinedKernel *kernel = outliner.outline(fusion);
+  if (!kernel)
+    return failure();
+  FailureOr<AffineMap> symbols = getSymbolMap(fusion, kernel->symbols);
+  if (failed(symbols))
+    return failure();
+  SmallVector<Value> operands;
+  for (auto [index, input] : llvm::enumerate(fusion.getInputs())) {
+    int64_t block = 0, pair = 0;
+    for (const LaunchShape::Panels &panels : kernel->shape.panels)
+      if (panels.input == index && panels.pair)
+        block = panels.block, pair = panels.pair;
+    FailureOr<Value> buffer = getBuffer(input, block, pair);
+    if (failed(buffer))
+      return failure();
+    operands.push_back(*buffer);
+  }
+  Block &body = fusion.getBody().front();
+  for (auto [result, yielded] :
+       llvm::zip_equal(fusion.getResults(), body.getTerminator()->getOperands())) {
+    Value &buffer = buffers[result];
+    if (auto tensor = dyn_cast<RankedTensorType>(result.getType())) {
+      buffer = resultArguments.lookup(result);
+      if (!buffer)
+        buffer = kernel::AllocOp::create(builder, fusion.getLoc(), getBufferType(tensor),
+                                         getDimsAttr(tensor), IntegerAttr());
+      operands.push_back(buffer);
+    } else if (auto layer = dyn_cast<BlockArgument>(getBaseLayer(yielded))) {
+      buffer = operands[layer.getArgNumber()];
+    } else {
+      return fusion.emitOpError("yields a layer of the KV cache that is not one of its inputs");
+    }
+  }
+  unsigned numSymbols = symbols->getNumSymbols();
+  auto makeMap = [&](ArrayRef<AffineExpr> exprs) {
+    return AffineMap::get(0, numSymbols, exprs, builder.getContext());
+  };
+  const LaunchShape &shape = kernel->shape;
+  DenseI32ArrayAttr block;
+  if (!shape.block.empty())
+    block = builder.getDenseI32ArrayAttr(shape.block);
+  kernel::LaunchOp::create(
+      builder, fusion.getLoc(), kernel->function.getName(), operands, kernel->writes,
+      makeMap(shape.grid), *symbols, block, shape.sharedBytes, shape.grain > 0,
+      std::max<int64_t>(1, shape.grain),
+      AffineMapAttr::get(makeMap(toLaunchExpr(fusion, estimateBytes(fusion)))),
+      AffineMapAttr::get(makeMap(toLaunchExpr(fusion, estimateFlops(fusion)))),
+      builder.getStringAttr(describeFusion(fusion)));
+  return success();
+}
+
+LogicalResult FunctionLowering::lowerOp(Operation &op) {
+  if (isa<WeightOp, ConstantOp>(op))
+    return success();
+  if (auto reshape = dyn_cast<ReshapeOp>(op)) {
+    if (Value buffer = buffers.lookup(lookThroughReshapes(reshape.getInput())))
+      buffers[reshape.getResult()] = buffer;
+    return success();
+  }
+  if (auto layer = dyn_cast<CacheLayerOp>(op)) {
+    CacheLayout layout(layer.getResult().getType(), cpu);
+    int64_t bytes = getElementBits(layer.getResult().getType().getElementType()) / 8;
+    buffers[layer.getResult()] = kernel::ViewOp::create(
+        builder, op.getLoc(), getBufferType(layer.getResult().getType()),
+        buffers.lookup(layer.getCache()), layer.getLayer() * 2 * layout.partElements() * bytes);
+    return success();
+  }
+  if (auto fusion = dyn_cast<FusionOp>(op))
+    return lowerFusion(fusion);
+  if (isa<func::ReturnOp>(op)) {
+    func::ReturnOp::create(builder, op.getLoc());
+    return success();
+  }
+  return op.emitOpError("is not in a fusion; kernels are made of graph.fusion only");
+}
+
+LogicalResult FunctionLowering::run() {
+  if (!old.getBody().hasOneBlock())
+    return old.emitOpError("has more than one block");
+  for (auto fusion : old.getOps<FusionOp>())
+    normalizeInputs(fusion);
+  separateResults(old);
+  if (failed(createFunction()))
+    return failure();
+  builder.setInsertionPointToEnd(&function.getBody().front());
+  for (Operation &op : old.getBody().front())
+    if (failed(lowerOp(op)))
+      return failure();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// The pass
+//===----------------------------------------------------------------------===//
+
+namespace {
+struct LowerToKernel : mlsys::impl::LowerToKernelBase<LowerToKernel> {
+  using LowerToKernelBase::LowerToKernelBase;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    std::optional<CpuTarget> cpu;
+    if (target == "cpu") {
+      cpu = isa.empty() ? CpuTarget::host() : CpuTarget::get(isa);
+      if (!cpu) {
+        module.emitError("instruction set '") << isa << "' is unknown";
+        return signalPassFailure();
+      }
+      cpu->threads = threads;
+    } else if (target != "cuda") {
+      module.emitError("target '") << target << "' is neither cpu nor cuda";
+      return signalPassFailure();
+    }
+    KernelOutliner outliner(module, cpu ? &*cpu : nullptr);
+    SmallVector<func::FuncOp> functions;
+    for (auto function : module.getOps<func::FuncOp>())
+      if (!function.isDeclaration())
+        functions.push_back(function);
+    for (func::FuncOp function : functions)
+      if (failed(FunctionLowering(function, outliner, cpu.has_value()).run()))
+        return signalPassFailure();
+    for (func::FuncOp function : functions)
+      function.erase();
+    numKernels = outliner.numKernels;
+    numShared = outliner.numShared;
+  }
+};
+} // namespace
