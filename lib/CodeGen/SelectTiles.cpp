@@ -1,0 +1,124 @@
+//===- SelectTiles.cpp - From shape and machine to tile sizes -------------===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+
+#include "SelectTiles.h"
+
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace mlsys;
+
+/// Up to this many rows are one row block: every weight is then read once.
+static constexpr int64_t maxSmallRows = 32;
+/// A page of memory: rows this far apart fall into the same set of the L1 cache.
+static constexpr int64_t pageBytes = 4096;
+
+/// Rows of the register tile such that sums, right side and left side fit into the vector
+/// registers.
+static int64_t maxRegisterRows(const CpuTarget &target, CpuProduct product, bool widens) {
+  if (product == CpuProduct::Amx)
+    return 32;
+  if (target.vectorWidth == 16)
+    return 12;
+  return widens ? 5 : 6;
+}
+
+/// Elements between rows of `contracted` elements: whole cache lines, and not
+/// so that rows of a register tile share a set of the L1 cache.
+static int64_t strideOf(int64_t contracted, int64_t elementBytes) {
+  int64_t bytes = llvm::alignTo(contracted * elementBytes, 64);
+  if (bytes % (pageBytes / 4) == 0)
+    bytes += 64;
+  return bytes / elementBytes;
+}
+
+DotTiles mlsys::selectDotTiles(const DotShape &shape, const CpuTarget &target) {
+  DotTiles tiles;
+  bool bothBf16 = shape.lhsType.isBF16() && shape.rhsType.isBF16();
+  bool small = shape.rowsKnown && shape.rows <= maxSmallRows;
+  // A tile of 16 rows is worth its cost only when most of them are there.
+  if (bothBf16 && target.amx && shape.contracted >= 32 && (!shape.rowsKnown || shape.rows >= 8))
+    tiles.product = CpuProduct::Amx;
+  else if (bothBf16 && target.bf16Dot)
+    tiles.product = CpuProduct::Bf16Dot;
+  tiles.width = target.vectorWidth;
+  int64_t lhsBytes = tiles.product == CpuProduct::Fma ? 4 : 2;
+  tiles.lhsStride = strideOf(shape.contracted, lhsBytes);
+  bool widens = tiles.product == CpuProduct::Fma && !shape.rhsType.isF32();
+  int64_t maxRows = maxRegisterRows(target, tiles.product, widens);
+
+  if (small) {
+    tiles.rows = llvm::divideCeil(shape.rows, llvm::divideCeil(shape.rows, maxRows));
+    tiles.rowBlock = shape.rows;
+    tiles.oneRowBlock = true;
+    if (tiles.product == CpuProduct::Amx)
+      tiles.rows = maxRows;
+    // Few rows leave registers for a whole panel, and need independent sums.
+    tiles.vectors = tiles.rows <= 2 ? panelColumns / tiles.width : 2;
+    tiles.unroll = tiles.rows <= 4 ? 4 : 2;
+    tiles.prefetchBytes = pageBytes;
+    return tiles;
+  }
+
+  tiles.vectors = tiles.product == CpuProduct::Amx ? panelColumns / tiles.width : 2;
+  tiles.unroll = widens ? 1 : 2;
+  // The block of the left side stays in half of the L2 cache, beside panels.
+  int64_t fitting = std::max(maxRows, target.l2Bytes / 2 / (tiles.lhsStride * lhsBytes));
+  int64_t limit = std::min<int64_t>({fitting, 96, std::max(shape.rows, maxRows)});
+  // The register tile and block that leave the last worker the least to do.
+  double best = 0;
+  int64_t minRows = tiles.product == CpuProduct::Amx ? maxRows : std::max<int64_t>(1, maxRows * 2 / 3);
+  for (int64_t rows = maxRows; rows >= minRows; --rows)
+    for (int64_t block = llvm::divideCeil(limit, 2 * rows) * rows; block <= limit; block += rows) {
+      int64_t blocks = llvm::divideCeil(shape.rows, block);
+      int64_t perThread = llvm::divideCeil(blocks, target.threads);
+      // Loads of the right side are shared by the rows of a register tile, and
+      // the prologue's and a panel's cost by the rows of a block.
+      double cost = double(perThread * block) * (1 + 0.1 / rows + 0.5 / block);
+      if (best == 0 || cost < best) {
+        best = cost;
+        tiles.rows = rows;
+        tiles.rowBlock = block;
+      }
+    }
+  tiles.oneRowBlock = shape.rowsKnown && shape.rows == tiles.rowBlock;
+  int64_t blocks = llvm::divideCeil(shape.rows, tiles.rowBlock);
+  // Enough tasks that no worker waits long for the last one.
+  constexpr int64_t tasksPerThread = 4;
+  int64_t panels = llvm::divideCeil(shape.columns, panelColumns);
+  tiles.columnParts = std::clamp<int64_t>(
+      llvm::divideCeil(target.threads * tasksPerThread, blocks), 1, panels);
+  return tiles;
+}
+
+/// The widest vector of at most `width` lanes that divides `extent`.
+static int64_t dividingWidth(int64_t extent, int64_t width) {
+  while (extent % width != 0)
+    width /= 2;
+  return width;
+}
+
+AttentionTiles mlsys::selectAttentionTiles(const AttentionShape &shape, const CpuTarget &target) {
+  AttentionTiles tiles;
+  bool decode = shape.tokensKnown && shape.tokens <= 16;
+  tiles.tokens = 1;
+  if (!decode) {
+    // Rows enough to pay for bringing a block of keys into order.
+    constexpr int64_t wantedRows = 48;
+    tiles.tokens = std::clamp<int64_t>(wantedRows / shape.headsPerGroup, 1, 64);
+    if (shape.elementType.isBF16() && target.bf16Dot && shape.headDim % 2 == 0 &&
+        shape.keyBlock % 2 == 0)
+      tiles.product = CpuProduct::Bf16Dot;
+  }
+  bool widens = tiles.product == CpuProduct::Fma && !shape.elementType.isF32();
+  int64_t maxRows = maxRegisterRows(target, tiles.product, widens);
+  int64_t rows = tiles.tokens * shape.headsPerGroup;
+  tiles.rows = llvm::divideCeil(rows, llvm::divideCeil(rows, maxRows));
+  tiles.keyWidth = dividingWidth(shape.keyBlock, target.vectorWidth);
+  tiles.dimWidth = dividingWidth(shape.headDim, target.vectorWidth);
+  tiles.vectors = 2;
+  return tiles;
+}
