@@ -4,9 +4,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "mlsys/CodeGen/Passes.h"
+#include "mlsys/Driver/Pipelines.h"
 #include "mlsys/IR/Kernel.h"
-#include "mlsys/Transforms/Passes.h"
 
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllPasses.h"
@@ -17,8 +16,7 @@ int main(int argc, char **argv) {
   mlir::registerAllDialects(registry);
   registry.insert<mlsys::graph::GraphDialect, mlsys::kernel::KernelDialect>();
   mlir::registerAllPasses();
-  mlsys::registerMlsysTransformsPasses();
-  mlsys::registerMlsysCodeGenPasses();
+  mlsys::registerPasses();
   return mlir::asMainReturnCode(
       mlir::MlirOptMain(argc, argv, "mlsys pass driver\n", registry));
 }

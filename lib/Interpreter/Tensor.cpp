@@ -284,16 +284,15 @@ std::vector<std::byte> Tensor::toBytes() const {
 KvPages::KvPages(int64_t pages, int64_t layers, int64_t heads, int64_t headDim, int64_t pageSize,
                  DType dtype)
     : pages(pages), layers(layers), heads(heads), headDim(headDim), pageSize(pageSize),
-      dtype(dtype), elements(pages * layers * 2 * pageSize * heads * headDim) {}
+      dtype(dtype), elements(pages) {}
 
 float *KvPages::row(int64_t layer, int64_t part, int64_t slot, int64_t head) {
   int64_t page = slot / pageSize, row = slot % pageSize;
   assert(page < pages && layer < layers && head < heads && "outside the KV cache");
-  int64_t index = (((page * layers + layer) * 2 + part) * pageSize + row) * heads + head;
-  return elements.data() + index * headDim;
+  if (elements[page].empty())
+    elements[page].resize(layers * 2 * pageSize * heads * headDim);
+  int64_t index = ((layer * 2 + part) * pageSize + row) * heads + head;
+  return elements[page].data() + index * headDim;
 }
 
-void KvPages::zero(int64_t page) {
-  int64_t width = layers * 2 * pageSize * heads * headDim;
-  std::fill_n(elements.begin() + page * width, width, 0.0f);
-}
+void KvPages::zero(int64_t page) { elements[page].clear(); }

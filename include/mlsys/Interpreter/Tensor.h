@@ -84,8 +84,8 @@ struct KvPages {
 
   int64_t pages, layers, heads, headDim, pageSize;
   program::DType dtype;
-  /// [page][layer][K then V][row][head][element].
-  std::vector<float> elements;
+  /// For each page [layer][K then V][row][head][element]; a page that was never used is empty.
+  std::vector<std::vector<float>> elements;
 
   /// The `headDim` elements of one head of one token. `slot` is page * pageSize + row;
   /// `part` is 0 for keys, 1 for values.

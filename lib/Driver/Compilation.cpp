@@ -1,0 +1,194 @@
+//===- Compilation.cpp - One model on its way through the stages ----------===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Compilation.h"
+
+#include "mlsys/IR/Kernel.h"
+#include "mlsys/IR/ProgramTypes.h"
+
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/InitAllDialects.h"
+#include "mlir/InitAllExtensions.h"
+#include "mlir/Parser/Parser.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/ToolOutputFile.h"
+
+using namespace mlir;
+using namespace mlsys;
+
+static DialectRegistry makeRegistry() {
+  DialectRegistry registry;
+  registerAllDialects(registry);
+  registerAllExtensions(registry);
+  registry.insert<graph::GraphDialect, kernel::KernelDialect>();
+  return registry;
+}
+
+Compilation::Compilation(const CompileRequest &request) : request(request), context(makeRegistry()) {
+  registerPasses();
+  // Operations are named in messages; their IR is for --dump-dir.
+  context.printOpOnDiagnostic(false);
+}
+
+//===----------------------------------------------------------------------===//
+// Diagnostics
+//===----------------------------------------------------------------------===//
+
+/// Where a diagnostic is, for a user: a file position or a name of the model; empty
+/// when there is nothing to say.
+static std::string locationText(Location loc) {
+  std::string text;
+  loc->walk([&](Location part) {
+    if (auto file = dyn_cast<FileLineColLoc>(part))
+      text = llvm::formatv("{0}:{1}:{2}", file.getFilename().getValue(), file.getLine(),
+                           file.getColumn());
+    else if (auto name = dyn_cast<NameLoc>(part))
+      text = name.getName().str();
+    return text.empty() ? WalkResult::advance() : WalkResult::interrupt();
+  });
+  return text;
+}
+
+static std::string diagnosticText(Diagnostic &diagnostic) {
+  std::string where = locationText(diagnostic.getLocation());
+  std::string text = (where.empty() ? "" : where + ": ") + diagnostic.str();
+  for (Diagnostic &note : diagnostic.getNotes()) {
+    std::string at = locationText(note.getLocation());
+    text += "\n  note: " + (at.empty() ? "" : at + ": ") + note.str();
+  }
+  return text;
+}
+
+llvm::Error Compilation::collect(llvm::function_ref<LogicalResult()> work) {
+  std::vector<std::string> errors;
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+    if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
+      errors.push_back(diagnosticText(diagnostic));
+    else if (diagnostic.getSeverity() == DiagnosticSeverity::Warning)
+      warnings.push_back(diagnosticText(diagnostic));
+    return success();
+  });
+  if (succeeded(work()))
+    return llvm::Error::success();
+  if (errors.empty())
+    return llvm::createStringError("the compiler failed without saying why");
+  // The first is the cause; what follows it usually follows from it.
+  return llvm::createStringError(errors.front());
+}
+
+//===----------------------------------------------------------------------===//
+// Input and output of IR
+//===----------------------------------------------------------------------===//
+
+std::string mlsys::printModule(ModuleOp module) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  module.print(stream);
+  stream << "\n";
+  return text;
+}
+
+llvm::Error Compilation::readIr() {
+  llvm::Error error = collect([&] {
+    model.module = parseSourceFile<ModuleOp>(request.model, ParserConfig(&context));
+    return success(static_cast<bool>(model.module));
+  });
+  if (error)
+    return error;
+  initial = detectStage(*model.module);
+  model.name = llvm::sys::path::filename(request.model).str();
+  model.architecture = "IR";
+  if (auto files = model.module->getOperation()->getAttrOfType<ArrayAttr>(graph::weightFilesAttrName))
+    for (Attribute file : files)
+      model.weightFiles.push_back(cast<StringAttr>(file).getValue().str());
+  bool typed = false;
+  model.module->walk([&](graph::WeightOp op) {
+    model.parameters += op.getType().getNumElements();
+    if (!std::exchange(typed, true))
+      model.dtype = *dtypeOf(op.getType().getElementType());
+  });
+  return llvm::Error::success();
+}
+
+llvm::Error Compilation::dump(Stage stage, ModuleOp module, const CompileTarget &target) {
+  if (request.dumpDir.empty())
+    return llvm::Error::success();
+  if (std::error_code code = llvm::sys::fs::create_directories(request.dumpDir))
+    return llvm::createStringError("cannot make the folder '" + request.dumpDir +
+                                   "': " + code.message());
+  std::string suffix;
+  if (isTargetStage(stage) && request.targets.size() > 1)
+    suffix = "-" + target.device + (target.variant.empty() ? "" : "-" + target.variant);
+  std::string path = llvm::formatv("{0}/{1:2}-{2}{3}.mlir", request.dumpDir,
+                                   llvm::fmt_align(static_cast<int>(stage) + 1,
+                                                   llvm::AlignStyle::Right, 2, '0'),
+                                   stringifyStage(stage), suffix);
+  std::error_code code;
+  llvm::ToolOutputFile file(path, code, llvm::sys::fs::OF_Text);
+  if (code)
+    return llvm::createStringError("cannot write '" + path + "': " + code.message());
+  file.os() << printModule(module);
+  file.os().close();
+  if (file.os().has_error()) {
+    std::string message = file.os().error().message();
+    file.os().clear_error();
+    return llvm::createStringError("cannot write '" + path + "': " + message);
+  }
+  file.keep();
+  return llvm::Error::success();
+}
+
+//===----------------------------------------------------------------------===//
+// Stages
+//===----------------------------------------------------------------------===//
+
+llvm::Error Compilation::runStage(Stage stage, ModuleOp module, const CompileTarget &target) {
+  if (request.progress)
+    request.progress(isTargetStage(stage) ? (stringifyStage(stage) + " for " + target.str()).str()
+                                          : stringifyStage(stage).str());
+  PipelineOptions options;
+  options.target = target.device;
+  options.isa = target.device == "cpu" ? target.variant : "";
+  options.decodeBuckets = request.decodeBuckets;
+  PassManager passes(&context, ModuleOp::getOperationName());
+  passes.enableVerifier(true);
+  if (failed(buildPipeline(stage, options, passes)))
+    return llvm::createStringError("this build of mlsys cannot do the stage '" +
+                                   stringifyStage(stage) + "' for " + target.str());
+  if (llvm::Error error = collect([&] { return passes.run(module); }))
+    return error;
+  return dump(stage, module, target);
+}
+
+llvm::Error Compilation::prepare(Stage last) {
+  if (llvm::StringRef(request.model).ends_with(".mlir")) {
+    if (llvm::Error error = readIr())
+      return error;
+  } else {
+    if (request.progress)
+      request.progress("reading the model");
+    ImportOptions options;
+    options.dtype = request.dtype;
+    options.randomWeights = request.randomWeights;
+    llvm::Expected<ImportedModel> imported = importModel(context, request.model, options);
+    if (!imported)
+      return imported.takeError();
+    model = std::move(*imported);
+  }
+  for (Stage stage : allStages()) {
+    if (stage > last || isTargetStage(stage))
+      break;
+    // IR that has been through a stage is not put through it again, but is checked by
+    // the next one.
+    if (stage < initial || (stage == initial && initial != Stage::Import))
+      continue;
+    if (llvm::Error error = runStage(stage, *model.module, CompileTarget()))
+      return error;
+  }
+  return llvm::Error::success();
+}

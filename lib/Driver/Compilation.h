@@ -1,0 +1,48 @@
+//===- Compilation.h - One model on its way through the stages --*- C++ -*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "mlsys/Driver/Compiler.h"
+#include "mlsys/Import/Import.h"
+
+#include "mlir/IR/MLIRContext.h"
+
+namespace mlsys {
+
+/// A context, a module in it, and the passes that take it from stage to stage. What
+/// they report is collected, not printed.
+class Compilation {
+public:
+  explicit Compilation(const CompileRequest &request);
+
+  /// Imports the model and runs the stages that all targets share, up to `last`.
+  llvm::Error prepare(Stage last = Stage::Cache);
+
+  /// Runs one stage on `module`; `target` is that of the stages that differ.
+  llvm::Error runStage(Stage stage, mlir::ModuleOp module, const CompileTarget &target);
+
+  /// Runs `work`; when it fails, what was reported becomes the error.
+  llvm::Error collect(llvm::function_ref<mlir::LogicalResult()> work);
+
+  /// The stage that the model was in when it was read: Import unless it is IR.
+  Stage initialStage() const { return initial; }
+
+  const CompileRequest &request;
+  mlir::MLIRContext context;
+  ImportedModel model;
+  std::vector<std::string> warnings;
+
+private:
+  llvm::Error readIr();
+  llvm::Error dump(Stage stage, mlir::ModuleOp module, const CompileTarget &target);
+
+  Stage initial = Stage::Import;
+};
+
+/// Text of a module that mlsys-opt accepts.
+std::string printModule(mlir::ModuleOp module);
+
+} // namespace mlsys

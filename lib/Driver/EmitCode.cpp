@@ -1,0 +1,62 @@
+//===- EmitCode.cpp - Object code of a target -----------------------------===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+
+#include "EmitCode.h"
+
+#include "mlsys/CodeGen/EmitCuda.h"
+#if __has_include("mlsys/CodeGen/EmitObject.h")
+#include "mlsys/CodeGen/EmitObject.h"
+#define MLSYS_HAS_OBJECT 1
+#endif
+#include "mlsys/CodeGen/FusionLowering.h"
+#include "mlsys/IR/Kernel.h"
+
+using namespace mlir;
+using namespace mlsys;
+
+llvm::Error mlsys::emitCpuCode(Compilation &compilation, ModuleOp module,
+                               const CompileTarget &target, program::TargetProgramT &program) {
+  if (program.kernels.empty())
+    return llvm::Error::success();
+  // The launch lists are in the program already.
+  for (auto function : llvm::make_early_inc_range(module.getOps<func::FuncOp>()))
+    function.erase();
+  if (llvm::Error error = compilation.runStage(Stage::Emit, module, target))
+    return error;
+#ifdef MLSYS_HAS_OBJECT
+  CpuTarget cpu = target.variant.empty() ? CpuTarget::host() : *CpuTarget::get(target.variant);
+  auto library = std::make_unique<program::CpuLibraryT>();
+  library->isa = cpu.isa;
+  llvm::Error emission = compilation.collect([&]() -> LogicalResult {
+    llvm::Expected<std::vector<uint8_t>> object = emitSharedObject(module, cpu);
+    if (!object)
+      return module.emitError() << llvm::toString(object.takeError());
+    library->data = std::move(*object);
+    return success();
+  });
+  if (emission)
+    return emission;
+  program.cpu_libraries.push_back(std::move(library));
+  return llvm::Error::success();
+#else
+  return llvm::createStringError("this build of mlsys has no object code for CPUs");
+#endif
+}
+
+llvm::Error mlsys::emitCudaText(Compilation &compilation, ModuleOp module,
+                                program::TargetProgramT &program) {
+  return compilation.collect([&]() -> LogicalResult {
+    SymbolTable symbols(module);
+    for (auto &kernel : program.kernels) {
+      auto function = symbols.lookup<kernel::FuncOp>(kernel->name);
+      FailureOr<std::string> text = emitCuda(function, getBlockThreads(function, module));
+      if (failed(text))
+        return failure();
+      kernel->cuda_text = std::move(*text);
+    }
+    return success();
+  });
+}

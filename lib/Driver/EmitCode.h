@@ -1,0 +1,25 @@
+//===- EmitCode.h - Object code of a target ---------------------*- C++ -*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "Compilation.h"
+
+namespace mlsys {
+
+/// Adds the shared object of the kernels of `module`, which is at the kernel stage and is used up, for the
+/// instruction set of `target`.
+llvm::Error emitCpuCode(Compilation &compilation, mlir::ModuleOp module,
+                        const CompileTarget &target, program::TargetProgramT &program);
+
+/// Adds the CUDA text of each kernel of `module`.
+llvm::Error emitCudaText(Compilation &compilation, mlir::ModuleOp module,
+                         program::TargetProgramT &program);
+
+/// Adds a cubin of each kernel for an architecture, from the kernel cache or by NVRTC.
+llvm::Error emitCubins(program::TargetProgramT &program, const std::string &arch,
+                       const std::function<void(const std::string &)> &progress);
+
+} // namespace mlsys
