@@ -51,11 +51,19 @@ OpFoldResult NegOp::fold(FoldAdaptor adaptor) {
   return {};
 }
 
+/// The other operand of a commutative operation, when one is `neutral` everywhere.
+static Value otherThan(Operation *op, function_ref<bool(const APFloat &)> neutral) {
+  for (unsigned index : {0u, 1u})
+    if (std::optional<APFloat> value = uniformValue(op->getOperand(index)))
+      if (neutral(*value))
+        return op->getOperand(1 - index);
+  return {};
+}
+
 OpFoldResult AddOp::fold(FoldAdaptor adaptor) {
   // x + (-0) is x for every x; x + 0 is not when x is -0.
-  std::optional<APFloat> right = uniformValue(getRhs());
-  if (right && right->isNegZero())
-    return getLhs();
+  if (Value other = otherThan(*this, [](const APFloat &value) { return value.isNegZero(); }))
+    return other;
   return foldSplats(adaptor.getLhs(), adaptor.getRhs(),
                     [](const APFloat &a, const APFloat &b) { return a + b; });
 }
@@ -69,9 +77,8 @@ OpFoldResult SubOp::fold(FoldAdaptor adaptor) {
 }
 
 OpFoldResult MulOp::fold(FoldAdaptor adaptor) {
-  std::optional<APFloat> right = uniformValue(getRhs());
-  if (right && right->isExactlyValue(1.0))
-    return getLhs();
+  if (Value other = otherThan(*this, [](const APFloat &v) { return v.isExactlyValue(1.0); }))
+    return other;
   return foldSplats(adaptor.getLhs(), adaptor.getRhs(),
                     [](const APFloat &a, const APFloat &b) { return a * b; });
 }
@@ -84,11 +91,30 @@ OpFoldResult DivOp::fold(FoldAdaptor adaptor) {
                     [](const APFloat &a, const APFloat &b) { return a / b; });
 }
 
+/// True when every value of `from` is one of `to`.
+static bool isExactIn(FloatType from, FloatType to) {
+  const llvm::fltSemantics &narrow = from.getFloatSemantics(), &wide = to.getFloatSemantics();
+  return APFloat::semanticsPrecision(narrow) <= APFloat::semanticsPrecision(wide) &&
+         APFloat::semanticsMaxExponent(narrow) <= APFloat::semanticsMaxExponent(wide) &&
+         APFloat::semanticsMinExponent(narrow) >= APFloat::semanticsMinExponent(wide);
+}
+
 OpFoldResult ConvertOp::fold(FoldAdaptor adaptor) {
   if (getInput().getType() == getType())
     return getInput();
-  std::optional<APFloat> value = splatFloat(adaptor.getInput());
   auto to = dyn_cast<FloatType>(getType().getElementType());
+  // A conversion to a wider type first loses nothing; one to a narrower type does.
+  if (auto inner = getInput().getDefiningOp<ConvertOp>(); inner && to) {
+    auto from = dyn_cast<FloatType>(inner.getInput().getType().getElementType());
+    auto middle = dyn_cast<FloatType>(inner.getType().getElementType());
+    if (from && middle && isExactIn(from, middle)) {
+      if (inner.getInput().getType() == getType())
+        return inner.getInput();
+      getInputMutable().assign(inner.getInput());
+      return getResult();
+    }
+  }
+  std::optional<APFloat> value = splatFloat(adaptor.getInput());
   if (!value || !to || !getType().hasStaticShape())
     return {};
   bool losesInfo;
@@ -96,8 +122,22 @@ OpFoldResult ConvertOp::fold(FoldAdaptor adaptor) {
   return SplatElementsAttr::get(getType(), *value);
 }
 
-OpFoldResult BroadcastOp::fold(FoldAdaptor adaptor) {
-  return getInput().getType() == getType() ? OpFoldResult(getInput()) : OpFoldResult();
+OpFoldResult ReduceOp::fold(FoldAdaptor) {
+  return getDims().empty() ? OpFoldResult(getInput()) : OpFoldResult();
+}
+
+OpFoldResult BroadcastOp::fold(FoldAdaptor) {
+  if (getInput().getType() == getType())
+    return getInput();
+  auto inner = getInput().getDefiningOp<BroadcastOp>();
+  if (!inner)
+    return {};
+  SmallVector<int64_t> dims;
+  for (int64_t dim : inner.getDims())
+    dims.push_back(getDims()[dim]);
+  setDims(dims);
+  getInputMutable().assign(inner.getInput());
+  return getResult();
 }
 
 OpFoldResult ReshapeOp::fold(FoldAdaptor adaptor) {
@@ -109,16 +149,40 @@ OpFoldResult ReshapeOp::fold(FoldAdaptor adaptor) {
     getInputMutable().assign(inner.getInput());
     return getResult();
   }
+  auto elements = dyn_cast_or_null<DenseElementsAttr>(adaptor.getInput());
+  if (elements && getType().hasStaticShape())
+    return elements.reshape(getType());
   return {};
 }
 
-OpFoldResult TransposeOp::fold(FoldAdaptor adaptor) {
-  for (auto [index, dim] : llvm::enumerate(getPermutation()))
-    if (static_cast<int64_t>(index) != dim)
-      return {};
-  return getInput();
+OpFoldResult TransposeOp::fold(FoldAdaptor) {
+  if (llvm::equal(getPermutation(), llvm::seq<int64_t>(0, getPermutation().size())))
+    return getInput();
+  auto inner = getInput().getDefiningOp<TransposeOp>();
+  if (!inner)
+    return {};
+  SmallVector<int64_t> permutation;
+  for (int64_t dim : getPermutation())
+    permutation.push_back(inner.getPermutation()[dim]);
+  setPermutation(permutation);
+  getInputMutable().assign(inner.getInput());
+  return getResult();
 }
 
-OpFoldResult SliceOp::fold(FoldAdaptor adaptor) {
-  return getInput().getType() == getType() ? OpFoldResult(getInput()) : OpFoldResult();
+OpFoldResult SliceOp::fold(FoldAdaptor) {
+  if (getInput().getType() == getType())
+    return getInput();
+  auto inner = getInput().getDefiningOp<SliceOp>();
+  if (!inner)
+    return {};
+  SmallVector<int64_t> offsets(getOffsets());
+  for (auto [offset, more] : llvm::zip_equal(offsets, inner.getOffsets()))
+    offset += more;
+  setOffsets(offsets);
+  getInputMutable().assign(inner.getInput());
+  return getResult();
+}
+
+OpFoldResult ConcatOp::fold(FoldAdaptor) {
+  return getInputs().size() == 1 ? OpFoldResult(getInputs().front()) : OpFoldResult();
 }

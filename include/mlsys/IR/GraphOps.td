@@ -203,6 +203,7 @@ def Graph_ReduceOp : Graph_PureOp<"reduce", [SameOperandsAndResultElementType]> 
   let results = (outs Graph_Tensor:$result);
   let assemblyFormat = "$kind $input `dims` $dims attr-dict `:` type($input) `->` type($result)";
   let hasVerifier = 1;
+  let hasFolder = 1;
 }
 
 def Graph_BroadcastOp : Graph_PureOp<"broadcast", [SameOperandsAndResultElementType]> {
@@ -280,6 +281,7 @@ def Graph_ConcatOp : Graph_PureOp<"concat", [SameOperandsAndResultElementType]> 
   let results = (outs Graph_Tensor:$result);
   let assemblyFormat = "$inputs `dim` $dim attr-dict `:` functional-type($inputs, $result)";
   let hasVerifier = 1;
+  let hasFolder = 1;
 }
 
 def Graph_GatherOp : Graph_PureOp<"gather", [AllElementTypesMatch<["table", "result"]>]> {
