@@ -147,7 +147,7 @@ def Graph_CompareOp : Graph_PureOp<"compare", [Elementwise, SameTypeOperands, Sa
   }];
   let arguments = (ins Graph_PredicateAttr:$predicate, Graph_Tensor:$lhs, Graph_Tensor:$rhs);
   let results = (outs Graph_BoolTensor:$result);
-  let assemblyFormat = "$predicate $lhs `,` $rhs attr-dict `:` type($lhs) `->` type($result)";
+  let assemblyFormat = "`` $predicate $lhs `,` $rhs attr-dict `:` type($lhs) `->` type($result)";
   let hasVerifier = 1;
 }
 
@@ -201,7 +201,7 @@ def Graph_ReduceOp : Graph_PureOp<"reduce", [SameOperandsAndResultElementType]> 
   }];
   let arguments = (ins Graph_ReduceKindAttr:$kind, Graph_Tensor:$input, DenseI64ArrayAttr:$dims);
   let results = (outs Graph_Tensor:$result);
-  let assemblyFormat = "$kind $input `dims` $dims attr-dict `:` type($input) `->` type($result)";
+  let assemblyFormat = "`` $kind $input `dims` $dims attr-dict `:` type($input) `->` type($result)";
   let hasVerifier = 1;
   let hasFolder = 1;
 }
@@ -404,7 +404,7 @@ def Graph_CacheWriteOp : Graph_PureOp<"cache_write", [AllTypesMatch<["layer", "r
                        Graph_FloatTensor:$input, Graph_IndexTensor:$slots);
   let results = (outs Graph_KvLayerType:$result);
   let assemblyFormat = [{
-    $part $layer `,` $input `,` $slots attr-dict `:` type($layer) `,` type($input) `,` type($slots)
+    `` $part $layer `,` $input `,` $slots attr-dict `:` type($layer) `,` type($input) `,` type($slots)
   }];
   let hasVerifier = 1;
 }
