@@ -31,14 +31,6 @@ using namespace mlir;
 using namespace mlsys;
 using namespace mlsys::graph;
 
-static AffineExpr launchExpr(graph::FusionOp fusion, const graph::DimExpr &dim) {
-  std::vector<std::string> names;
-  if (auto function = fusion->getParentOfType<func::FuncOp>())
-    for (graph::SymbolAttr symbol : graph::getSymbols(function))
-      names.push_back(symbol.getName().str());
-  return dim.toAffine(names, fusion.getContext());
-}
-
 /// Keys that are worked on together where no page decides it.
 static constexpr int64_t contiguousKeyBlock = 64;
 
@@ -487,7 +479,7 @@ void AttentionLowering::emitPagedTasks() {
       emitSegment(segment);
     });
   });
-  launch.grid = {launchExpr(kernel.fusion, tokensDim).ceilDiv(tiles.tokens) * keyHeads};
+  launch.grid = {toLaunchExpr(kernel.fusion, tokensDim).ceilDiv(tiles.tokens) * keyHeads};
 }
 
 void AttentionLowering::emitContiguousTasks() {
@@ -508,8 +500,8 @@ void AttentionLowering::emitContiguousTasks() {
     segment.keys = causal ? math.add(first, segment.tokens) : length;
     emitSegment(segment);
   });
-  launch.grid = {launchExpr(kernel.fusion, batchDim) *
-                 launchExpr(kernel.fusion, lengthDim).ceilDiv(tiles.tokens) * keyHeads};
+  launch.grid = {toLaunchExpr(kernel.fusion, batchDim) *
+                 toLaunchExpr(kernel.fusion, lengthDim).ceilDiv(tiles.tokens) * keyHeads};
 }
 
 LogicalResult AttentionLowering::readOperation() {

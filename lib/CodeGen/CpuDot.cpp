@@ -36,14 +36,6 @@ using namespace mlir;
 using namespace mlsys;
 using namespace mlsys::graph;
 
-static AffineExpr launchExpr(graph::FusionOp fusion, const graph::DimExpr &dim) {
-  std::vector<std::string> names;
-  if (auto function = fusion->getParentOfType<func::FuncOp>())
-    for (graph::SymbolAttr symbol : graph::getSymbols(function))
-      names.push_back(symbol.getName().str());
-  return dim.toAffine(names, fusion.getContext());
-}
-
 /// Rows that the AMX register tile covers.
 static constexpr int64_t amxRows = 32;
 
@@ -221,7 +213,7 @@ void DotLowering::planLaunch() {
   MLIRContext *context = b.getContext();
   AffineExpr rowBlocks = getAffineConstantExpr(1, context);
   if (!tiles.oneRowBlock) {
-    rowBlocks = launchExpr(kernel.fusion, structure.rows).ceilDiv(tiles.rowBlock);
+    rowBlocks = toLaunchExpr(kernel.fusion, structure.rows).ceilDiv(tiles.rowBlock);
   }
   launch.grid = {rowBlocks * blocks};
   launch.grain = tiles.columnParts == 0 ? 0 : llvm::divideCeil(blocks, tiles.columnParts);

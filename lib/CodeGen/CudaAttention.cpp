@@ -85,11 +85,11 @@ static LogicalResult lowerPaged(KernelBuilder &kernel, PagedAttentionOp op, Laun
   AffineExpr one = getAffineConstantExpr(1, context);
   launch.block = {128, 1, 1};
   if (decode) {
-    launch.grid = {getAffineConstantExpr(heads / group, context), toLaunchExpr(kernel, requests), one};
+    launch.grid = {getAffineConstantExpr(heads / group, context), toLaunchExpr(kernel.fusion, requests), one};
     launch.sharedBytes = decodeSharedBytes(group, dim);
   } else {
-    launch.grid = {toLaunchExpr(kernel, tokens).ceilDiv(prefillRows(element)),
-                   getAffineConstantExpr(heads, context), toLaunchExpr(kernel, requests)};
+    launch.grid = {toLaunchExpr(kernel.fusion, tokens).ceilDiv(prefillRows(element)),
+                   getAffineConstantExpr(heads, context), toLaunchExpr(kernel.fusion, requests)};
     launch.sharedBytes = prefillSharedBytes(element, dim);
   }
   return success();
@@ -109,8 +109,8 @@ static LogicalResult lowerPlain(KernelBuilder &kernel, AttentionOp op, LaunchSha
       ValueRange{kernel.extent(length), kernel.extent(getDim(key, 1))}, kernel.outputs.front(),
       heads, kvHeads, dim, /*page_size=*/0, /*page_stride=*/0, /*heads_per_block=*/1, op.getScale(), op.getCausal());
   launch.block = {128, 1, 1};
-  launch.grid = {toLaunchExpr(kernel, length).ceilDiv(prefillRows(element)),
-                 getAffineConstantExpr(heads, builder.getContext()), toLaunchExpr(kernel, batch)};
+  launch.grid = {toLaunchExpr(kernel.fusion, length).ceilDiv(prefillRows(element)),
+                 getAffineConstantExpr(heads, builder.getContext()), toLaunchExpr(kernel.fusion, batch)};
   launch.sharedBytes = prefillSharedBytes(element, dim);
   return success();
 }

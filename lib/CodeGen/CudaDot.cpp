@@ -230,7 +230,7 @@ LogicalResult DotLowering::run(LaunchShape &launch) {
 
   MLIRContext *context = builder.getContext();
   AffineExpr one = getAffineConstantExpr(1, context);
-  AffineExpr rowBlocks = isGemv ? one : toLaunchExpr(kernel, structure.rows).ceilDiv(tileRows);
+  AffineExpr rowBlocks = isGemv ? one : toLaunchExpr(kernel.fusion, structure.rows).ceilDiv(tileRows);
   launch.grid = {getAffineConstantExpr(blocks, context), rowBlocks, one};
   launch.block = {static_cast<int32_t>(threads), 1, 1};
   launch.sharedBytes = sharedBytes;

@@ -25,13 +25,6 @@ static constexpr int64_t maxThreads = 256, warpSize = 32;
 
 static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
 
-AffineExpr mlsys::toLaunchExpr(KernelBuilder &kernel, const DimExpr &dim) {
-  SmallVector<std::string> names;
-  for (SymbolAttr symbol : getSymbols(kernel.fusion->getParentOfType<func::FuncOp>()))
-    names.push_back(symbol.getName().str());
-  return dim.toAffine(names, kernel.builder.getContext());
-}
-
 int64_t mlsys::cudaVectorWidth(ElementEmitter &emitter, ArrayRef<Value> values, int64_t columns) {
   int64_t width = 8;
   while (width > 1 && (columns % width != 0 || !llvm::all_of(values, [&](Value value) {
@@ -95,7 +88,7 @@ LogicalResult mlsys::lowerLoopForCuda(KernelBuilder &kernel, LaunchShape &launch
   builder.setInsertionPointAfter(guard);
 
   AffineExpr one = getAffineConstantExpr(1, builder.getContext());
-  launch.grid = {toLaunchExpr(kernel, elements).ceilDiv(maxThreads * width), one, one};
+  launch.grid = {toLaunchExpr(kernel.fusion, elements).ceilDiv(maxThreads * width), one, one};
   launch.block = {maxThreads, 1, 1};
   return failure(kernel.failed);
 }
@@ -222,7 +215,7 @@ LogicalResult mlsys::lowerRowForCuda(KernelBuilder &kernel, LaunchShape &launch)
     builder.setInsertionPointAfter(loop);
   }
   AffineExpr one = getAffineConstantExpr(1, builder.getContext());
-  launch.grid = {toLaunchExpr(kernel, structure.rows), one, one};
+  launch.grid = {toLaunchExpr(kernel.fusion, structure.rows), one, one};
   launch.block = {static_cast<int32_t>(threads), 1, 1};
   return failure(kernel.failed);
 }

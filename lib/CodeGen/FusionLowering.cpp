@@ -10,14 +10,13 @@
 
 #include "mlsys/CodeGen/FusionLowering.h"
 
+#include "CpuAttention.h"
+#include "CpuDot.h"
+#include "LowerForCuda.h"
+
 using namespace mlir;
 using namespace mlsys;
 using graph::FusionKind;
-
-static LogicalResult unsupported(KernelBuilder &kernel, StringRef target) {
-  return kernel.fusion.emitOpError("of kind '")
-         << kernel.fusion.getKind() << "' cannot be lowered for " << target;
-}
 
 LogicalResult mlsys::lowerFusionForCpu(KernelBuilder &kernel, const CpuTarget &target,
                                        LaunchShape &launch) {
@@ -27,14 +26,25 @@ LogicalResult mlsys::lowerFusionForCpu(KernelBuilder &kernel, const CpuTarget &t
   case FusionKind::Row:
     return lowerRowForCpu(kernel, target, launch);
   case FusionKind::Dot:
+    return lowerDotForCpu(kernel, target, launch);
   case FusionKind::Attention:
-    break;
+    return lowerAttentionForCpu(kernel, target, launch);
   }
-  return unsupported(kernel, "the CPU");
+  llvm_unreachable("all kinds are above");
 }
 
 LogicalResult mlsys::lowerFusionForCuda(KernelBuilder &kernel, LaunchShape &launch) {
-  return unsupported(kernel, "CUDA");
+  switch (kernel.structure.kind) {
+  case FusionKind::Loop:
+    return lowerLoopForCuda(kernel, launch);
+  case FusionKind::Row:
+    return lowerRowForCuda(kernel, launch);
+  case FusionKind::Dot:
+    return lowerDotForCuda(kernel, launch);
+  case FusionKind::Attention:
+    return lowerAttentionForCuda(kernel, launch);
+  }
+  llvm_unreachable("all kinds are above");
 }
 
 AffineExpr mlsys::toLaunchExpr(graph::FusionOp fusion, const graph::DimExpr &dim) {

@@ -30,9 +30,6 @@ llvm::SmallVector<mlir::Value> emitCudaRowReductions(ElementEmitter &emitter, Ke
                                                      mlir::Value row, RowScope scope,
                                                      int64_t threads);
 
-/// An extent of the fusion over the affine symbols of the enclosing function.
-mlir::AffineExpr toLaunchExpr(KernelBuilder &kernel, const graph::DimExpr &dim);
-
 /// Stores the output at position `output` of the terminator: element `linear` (and the
 /// next `width - 1`) of the row-major order.
 void storeCudaOutput(ElementEmitter &emitter, KernelBuilder &kernel, unsigned output,

@@ -18,6 +18,8 @@
 #include "llvm/Support/Path.h"
 #include "llvm/Support/ToolOutputFile.h"
 
+#include <fmt/format.h>
+
 using namespace mlir;
 using namespace mlsys;
 
@@ -124,10 +126,8 @@ llvm::Error Compilation::dump(Stage stage, ModuleOp module, const CompileTarget 
   std::string suffix;
   if (isTargetStage(stage) && request.targets.size() > 1)
     suffix = "-" + target.device + (target.variant.empty() ? "" : "-" + target.variant);
-  std::string path = llvm::formatv("{0}/{1:2}-{2}{3}.mlir", request.dumpDir,
-                                   llvm::fmt_align(static_cast<int>(stage) + 1,
-                                                   llvm::AlignStyle::Right, 2, '0'),
-                                   stringifyStage(stage), suffix);
+  std::string path = fmt::format("{}/{:02}-{}{}.mlir", request.dumpDir,
+                                 static_cast<int>(stage) + 1, stringifyStage(stage).str(), suffix);
   std::error_code code;
   llvm::ToolOutputFile file(path, code, llvm::sys::fs::OF_Text);
   if (code)
