@@ -7,10 +7,7 @@
 #include "EmitCode.h"
 
 #include "mlsys/CodeGen/EmitCuda.h"
-#if __has_include("mlsys/CodeGen/EmitObject.h")
 #include "mlsys/CodeGen/EmitObject.h"
-#define MLSYS_HAS_OBJECT 1
-#endif
 #include "mlsys/CodeGen/FusionLowering.h"
 #include "mlsys/IR/Kernel.h"
 
@@ -21,12 +18,8 @@ llvm::Error mlsys::emitCpuCode(Compilation &compilation, ModuleOp module,
                                const CompileTarget &target, program::TargetProgramT &program) {
   if (program.kernels.empty())
     return llvm::Error::success();
-  // The launch lists are in the program already.
-  for (auto function : llvm::make_early_inc_range(module.getOps<func::FuncOp>()))
-    function.erase();
   if (llvm::Error error = compilation.runStage(Stage::Emit, module, target))
     return error;
-#ifdef MLSYS_HAS_OBJECT
   CpuTarget cpu = target.variant.empty() ? CpuTarget::host() : *CpuTarget::get(target.variant);
   auto library = std::make_unique<program::CpuLibraryT>();
   library->isa = cpu.isa;
@@ -41,9 +34,6 @@ llvm::Error mlsys::emitCpuCode(Compilation &compilation, ModuleOp module,
     return emission;
   program.cpu_libraries.push_back(std::move(library));
   return llvm::Error::success();
-#else
-  return llvm::createStringError("this build of mlsys has no object code for CPUs");
-#endif
 }
 
 llvm::Error mlsys::emitCudaText(Compilation &compilation, ModuleOp module,

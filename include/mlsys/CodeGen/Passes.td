@@ -63,4 +63,28 @@ def LowerToKernel : Pass<"mlsys-lower-to-kernel", "::mlir::ModuleOp"> {
                            "::mlir::vector::VectorDialect", "::mlsys::kernel::KernelDialect"];
 }
 
+def LowerToLLVM : Pass<"mlsys-lower-to-llvm", "::mlir::ModuleOp"> {
+  let summary = "Turn CPU kernels into functions of the LLVM dialect";
+  let description = [{
+    Every `kernel.func` of target "cpu" becomes
+    `void NAME(void *const *buffers, const int64_t *symbols, void *scratch, int64_t begin,
+    int64_t end)`. Functions that launch kernels are left out: the runtime runs them
+    from the program file.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::cf::ControlFlowDialect", "::mlir::func::FuncDialect",
+                           "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect",
+                           "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
+}
+
+def ApproximateMath : Pass<"mlsys-approximate-math", "::mlir::func::FuncOp"> {
+  let summary = "Write exp, log, tanh and erf of f32 as polynomials";
+  let description = [{
+    The polynomials of MLIR's math dialect, which work on vectors as on scalars. Other
+    functions stay and become calls of the C library, element by element.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
+                           "::mlir::vector::VectorDialect"];
+}
+
 #endif // MLSYS_CODEGEN_PASSES_TD

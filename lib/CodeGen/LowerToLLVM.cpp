@@ -1,0 +1,162 @@
+//===- LowerToLLVM.cpp - CPU kernels in the LLVM dialect ------------------===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+//
+// The calling convention of CPU kernels, the same for all of them:
+//
+//   void NAME(void *const *buffers, const int64_t *symbols, void *scratch,
+//             int64_t begin, int64_t end)
+//
+// and the standard conversions for what is inside.
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlsys/CodeGen/Passes.h"
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
+#include "mlir/Conversion/LLVMCommon/TypeConverter.h"
+#include "mlir/Dialect/Math/Transforms/Passes.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+
+#include <limits>
+
+namespace mlsys {
+#define GEN_PASS_DEF_LOWERTOLLVM
+#define GEN_PASS_DEF_APPROXIMATEMATH
+#include "mlsys/CodeGen/Passes.h.inc"
+} // namespace mlsys
+
+using namespace mlir;
+using namespace mlsys;
+
+/// The element of an array of 64-bit values or pointers.
+static Value loadElement(OpBuilder &builder, Location loc, Type type, Value array, unsigned index) {
+  auto pointer = LLVM::LLVMPointerType::get(builder.getContext());
+  Value address = LLVM::GEPOp::create(builder, loc, pointer, type, array,
+                                      ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(index)});
+  return LLVM::LoadOp::create(builder, loc, type, address);
+}
+
+/// A flat buffer at an address. Kernels know their extents, so the descriptor's is
+/// only an upper bound.
+static Value makeBuffer(OpBuilder &builder, Location loc, const LLVMTypeConverter &types,
+                        MemRefType type, Value pointer) {
+  MemRefDescriptor descriptor = MemRefDescriptor::poison(builder, loc, types.convertType(type));
+  descriptor.setAllocatedPtr(builder, loc, pointer);
+  descriptor.setAlignedPtr(builder, loc, pointer);
+  descriptor.setConstantOffset(builder, loc, 0);
+  descriptor.setConstantSize(builder, loc, 0, std::numeric_limits<int64_t>::max() / 64);
+  descriptor.setConstantStride(builder, loc, 0, 1);
+  Value value = descriptor;
+  return UnrealizedConversionCastOp::create(builder, loc, type, value).getResult(0);
+}
+
+/// Turns a kernel into a function of the common signature.
+static void unpackArguments(kernel::FuncOp kernel) {
+  MLIRContext *context = kernel.getContext();
+  OpBuilder builder(kernel);
+  Location loc = kernel.getLoc();
+  LLVMTypeConverter types(context);
+  Type pointer = LLVM::LLVMPointerType::get(context), word = builder.getI64Type();
+  auto function = func::FuncOp::create(
+      builder, loc, kernel.getName(),
+      builder.getFunctionType({pointer, pointer, pointer, word, word}, {}));
+  Block *entry = function.addEntryBlock();
+  builder.setInsertionPointToStart(entry);
+  Value buffers = entry->getArgument(0), symbols = entry->getArgument(1);
+  auto toIndex = [&](Value value) -> Value {
+    return arith::IndexCastOp::create(builder, loc, builder.getIndexType(), value);
+  };
+
+  Block &body = kernel.getBody().front();
+  unsigned numBuffers = kernel.getNumBuffers(), numSymbols = kernel.getNumSymbols();
+  SmallVector<Value> values;
+  for (unsigned index = 0; index < numBuffers; ++index)
+    values.push_back(makeBuffer(builder, loc, types,
+                                cast<MemRefType>(body.getArgument(index).getType()),
+                                loadElement(builder, loc, pointer, buffers, index)));
+  for (unsigned index = 0; index < numSymbols; ++index)
+    values.push_back(toIndex(loadElement(builder, loc, word, symbols, index)));
+  values.push_back(makeBuffer(builder, loc, types,
+                              cast<MemRefType>(body.getArgument(values.size()).getType()),
+                              entry->getArgument(2)));
+  values.push_back(toIndex(entry->getArgument(3)));
+  values.push_back(toIndex(entry->getArgument(4)));
+
+  for (auto [argument, value] : llvm::zip_equal(body.getArguments(), values))
+    argument.replaceAllUsesWith(value);
+  entry->getOperations().splice(entry->end(), body.getOperations());
+  Operation *terminator = entry->getTerminator();
+  builder.setInsertionPoint(terminator);
+  func::ReturnOp::create(builder, terminator->getLoc());
+  terminator->erase();
+  kernel.erase();
+}
+
+namespace {
+struct LowerToLLVM : mlsys::impl::LowerToLLVMBase<LowerToLLVM> {
+  using LowerToLLVMBase::LowerToLLVMBase;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    // The launch lists are code of the runtime, not of the CPU.
+    for (auto function : llvm::make_early_inc_range(module.getOps<func::FuncOp>())) {
+      if (function.getBody().empty() || function.getOps<kernel::LaunchOp>().empty()) {
+        function.emitOpError("is not a list of launches");
+        return signalPassFailure();
+      }
+      function.erase();
+    }
+    for (auto kernel : llvm::make_early_inc_range(module.getOps<kernel::FuncOp>())) {
+      if (!kernel.isCpu()) {
+        kernel.emitOpError("is for the target '") << kernel.getTarget() << "', not for the CPU";
+        return signalPassFailure();
+      }
+      unpackArguments(kernel);
+    }
+    OpPassManager passes(ModuleOp::getOperationName());
+    OpPassManager &inside = passes.nest<func::FuncOp>();
+    inside.addPass(createApproximateMath());
+    inside.addPass(createCanonicalizerPass());
+    inside.addPass(createCSEPass());
+    inside.addPass(createLoopInvariantCodeMotionPass());
+    passes.addPass(createConvertVectorToSCFPass());
+    passes.addPass(createSCFToControlFlowPass());
+    passes.addPass(memref::createExpandStridedMetadataPass());
+    passes.addPass(createLowerAffinePass());
+    ConvertVectorToLLVMPassOptions vectors;
+    vectors.amx = true;
+    vectors.x86Vector = true;
+    vectors.force32BitVectorIndices = false;
+    passes.addPass(createConvertVectorToLLVMPass(vectors));
+    passes.addPass(createConvertMathToFuncs());
+    passes.addPass(createConvertMathToLLVMPass());
+    passes.addPass(createConvertMathToLibmPass());
+    passes.addPass(createFinalizeMemRefToLLVMConversionPass());
+    passes.addPass(createArithToLLVMConversionPass());
+    passes.addPass(createConvertControlFlowToLLVMPass());
+    passes.addPass(createConvertFuncToLLVMPass());
+    passes.addPass(createReconcileUnrealizedCastsPass());
+    if (failed(runPipeline(passes, module)))
+      return signalPassFailure();
+  }
+};
+
+/// Polynomials for the functions of f32 that are vectorised.
+struct ApproximateMath : mlsys::impl::ApproximateMathBase<ApproximateMath> {
+  void runOnOperation() override {
+    RewritePatternSet patterns(&getContext());
+    // Of sine and cosine the polynomials lose accuracy far from zero.
+    populateMathPolynomialApproximationPatterns(patterns, [](StringRef name) {
+      return name == "math.exp" || name == "math.log" || name == "math.tanh" || name == "math.erf";
+    });
+    if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
+      signalPassFailure();
+  }
+};
+} // namespace
