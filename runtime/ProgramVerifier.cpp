@@ -165,7 +165,11 @@ void FunctionVerifier::checkLaunch(const Launch &launch, const std::string &name
     const BufferRef &ref = *launch.args()->Get(i);
     check(ref.buffer() < length(function.buffers()), name,
           fmt::format("buffer {} of {}", ref.buffer(), length(function.buffers())));
-    std::optional<int64_t> bytes = asConstant(*function.buffers()->Get(ref.buffer())->bytes());
+    const Buffer &buffer = *function.buffers()->Get(ref.buffer());
+    std::optional<int64_t> bytes = asConstant(*buffer.bytes());
+    // Of the cache every page has what lies at the offset.
+    if (buffer.kind() == BufferKind::Cache)
+      bytes = static_cast<int64_t>(target.cache()->page_bytes());
     check(!bytes || (*bytes >= 0 && ref.offset() <= uint64_t(*bytes)), name,
           fmt::format("offset {} is beyond its buffer", ref.offset()));
   }
