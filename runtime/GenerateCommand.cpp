@@ -12,7 +12,9 @@
 #include "runtime/Tokenizer.h"
 #include "runtime/Utf8.h"
 
+#include <algorithm>
 #include <ostream>
+#include <span>
 
 using namespace mlsys;
 using namespace mlsys::rt;
@@ -64,6 +66,25 @@ static std::vector<int64_t> promptIds(const GenerateRequest &request,
   return ids;
 }
 
+/// Gives the prompt to the detokenizer and returns what of its text is held back.
+static std::string pushPrompt(Detokenizer &detokenizer, const Tokenizer &tokenizer,
+                              std::span<const int64_t> prompt) {
+  Detokenizer copy(tokenizer, /*skipSpecialTokens=*/true);
+  for (int64_t id : prompt) {
+    detokenizer.push(id);
+    copy.push(id);
+  }
+  return copy.finish();
+}
+
+/// Takes off `text` the beginning that it shares with `held`, and that off `held`.
+static std::string withoutHeld(std::string &held, std::string text) {
+  size_t shared = std::mismatch(held.begin(), held.end(), text.begin(), text.end()).first - held.begin();
+  // Other text than the prompt's: nothing of it is left to come.
+  held = shared == text.size() ? held.substr(shared) : "";
+  return text.substr(shared);
+}
+
 static std::string rate(int64_t tokens, double seconds) {
   return seconds > 0 ? fmt::format("{:.1f} tokens/s", double(tokens) / seconds) : "- tokens/s";
 }
@@ -89,14 +110,21 @@ int rt::runGenerate(ModelHandle &model, const GenerateRequest &request, Streams 
     limits.stopIds = material.eosIds;
   Sampler sampler(request.sampling);
   std::optional<Detokenizer> detokenizer;
-  if (!request.printIds)
+  // The end of the prompt's text that the detokenizer still holds.
+  std::string held;
+  if (!request.printIds) {
     detokenizer.emplace(*tokenizer, /*skipSpecialTokens=*/true);
+    // What a token becomes may depend on the tokens before it; an answer in a chat is a text of
+    // its own.
+    if (!request.chat)
+      held = pushPrompt(*detokenizer, *tokenizer, prompt);
+  }
   bool first = true;
   auto onToken = [&](int64_t id) {
     if (request.printIds)
       streams.out << (first ? "" : " ") << id;
     else
-      streams.out << detokenizer->push(id);
+      streams.out << withoutHeld(held, detokenizer->push(id));
     first = false;
     streams.out.flush();
   };
@@ -104,7 +132,7 @@ int rt::runGenerate(ModelHandle &model, const GenerateRequest &request, Streams 
       *model.language, prompt, limits,
       [&](std::span<const float> logits) { return sampler.sample(logits); }, onToken);
   if (detokenizer)
-    streams.out << detokenizer->finish();
+    streams.out << withoutHeld(held, detokenizer->finish());
   streams.out << "\n" << std::flush;
   if (!streams.out)
     throw Error("cannot write the generated text");

@@ -29,10 +29,26 @@ struct ModelFlags {
   /// "auto", "f32", "bf16", "f16".
   std::string dtype = "auto";
   int64_t contextTokens = 0;
+  /// Of tools that compile: random numbers in place of weights, and targets such as
+  /// "cuda:sm_90a"; none: what fits the device.
+  bool randomWeights = false;
+  std::vector<std::string> targets;
 };
 
 inline void addModel(CLI::App &app, ModelFlags &flags, const std::string &what) {
   app.add_option("MODEL", flags.model, what)->required();
+}
+
+inline void addDtype(CLI::App &app, ModelFlags &flags) {
+  app.add_option("--dtype", flags.dtype, "Type of weights and computation")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))
+      ->capture_default_str();
+}
+
+inline void addTargets(CLI::App &app, ModelFlags &flags) {
+  app.add_option("--target", flags.targets,
+                 "What to compile for, several by commas: cpu, cpu:ISA, cuda, cuda:sm_NN")
+      ->delimiter(',');
 }
 
 inline void addDevice(CLI::App &app, ModelFlags &flags, const std::vector<std::string> &devices) {
@@ -49,9 +65,7 @@ inline void addDevice(CLI::App &app, ModelFlags &flags, const std::vector<std::s
       ->capture_default_str();
   app.add_option("-t,--threads", flags.device.threads, "Threads on the CPU; 0: one a core")
       ->check(CLI::Range(0, 1024));
-  app.add_option("--dtype", flags.dtype, "Type of weights and computation")
-      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))
-      ->capture_default_str();
+  addDtype(app, flags);
 }
 
 inline void addContext(CLI::App &app, ModelFlags &flags) {

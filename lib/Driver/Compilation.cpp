@@ -165,6 +165,20 @@ llvm::Error Compilation::runStage(Stage stage, ModuleOp module, const CompileTar
   return dump(stage, module, target);
 }
 
+void Compilation::dropFunctions() {
+  using Functions = CompileRequest::Functions;
+  auto isStep = [](func::FuncOp function) {
+    auto phase = function->getAttrOfType<StringAttr>(graph::phaseAttrName);
+    return phase && phase.getValue() != "plain";
+  };
+  auto functions = model.module->getOps<func::FuncOp>();
+  if (request.functions == Functions::All || llvm::none_of(functions, isStep))
+    return;
+  for (auto function : llvm::make_early_inc_range(functions))
+    if (isStep(function) != (request.functions == Functions::Steps))
+      function.erase();
+}
+
 llvm::Error Compilation::prepare(Stage last) {
   if (llvm::StringRef(request.model).ends_with(".mlir")) {
     if (llvm::Error error = readIr())
@@ -190,5 +204,6 @@ llvm::Error Compilation::prepare(Stage last) {
     if (llvm::Error error = runStage(stage, *model.module, CompileTarget()))
       return error;
   }
+  dropFunctions();
   return llvm::Error::success();
 }

@@ -37,6 +37,8 @@ public:
 
 private:
   llvm::Error readIr();
+  /// Erases the functions that the request does not want.
+  void dropFunctions();
   llvm::Error dump(Stage stage, mlir::ModuleOp module, const CompileTarget &target);
 
   Stage initial = Stage::Import;

@@ -73,7 +73,7 @@ static LogicalResult decomposeLinear(LinearOp op, PatternRewriter &rewriter) {
   return success();
 }
 
-/// rms_norm(x, w) = w * (x / sqrt(mean(x * x) + epsilon)), the quotient in f32. The pass has
+/// rms_norm(x, w) = w * (x / sqrt(mean(x * x) + epsilon)), in f32. The pass has
 /// checked that the width is static.
 static LogicalResult decomposeRmsNorm(RmsNormOp op, PatternRewriter &rewriter) {
   Location loc = op.getLoc();
@@ -96,13 +96,8 @@ static LogicalResult decomposeRmsNorm(RmsNormOp op, PatternRewriter &rewriter) {
   inverse = broadcast(rewriter, loc, inverse, leadingDims(last), wide);
   Value normal = MulOp::create(rewriter, loc, input, inverse);
 
-  // The scale multiplies the rounded quotient, as the models' authors have it; a scale
-  // that is wider than the input multiplies the unrounded one.
-  Type scaleType = typeOf(op.getScale()).getElementType();
-  Type product = scaleType == type.getElementType() ? scaleType : f32;
-  normal = convert(rewriter, loc, normal, product);
-  Value scale = convert(rewriter, loc, op.getScale(), product);
-  scale = broadcast(rewriter, loc, scale, {last}, withElementType(type, product));
+  Value scale = convert(rewriter, loc, op.getScale(), f32);
+  scale = broadcast(rewriter, loc, scale, {last}, wide);
   Value result = MulOp::create(rewriter, loc, normal, scale);
   rewriter.replaceOp(op, convert(rewriter, loc, result, type.getElementType()));
   return success();
@@ -149,10 +144,13 @@ static LogicalResult decomposeRope(RopeOp op, PatternRewriter &rewriter) {
   return success();
 }
 
-/// silu(x) = x * sigmoid(x).
+/// silu(x) = x * sigmoid(x), in f32.
 static LogicalResult decomposeSilu(SiluOp op, PatternRewriter &rewriter) {
-  Value gate = SigmoidOp::create(rewriter, op.getLoc(), op.getInput());
-  rewriter.replaceOpWithNewOp<MulOp>(op, op.getInput(), gate);
+  Location loc = op.getLoc();
+  Value input = convert(rewriter, loc, op.getInput(), rewriter.getF32Type());
+  Value gate = SigmoidOp::create(rewriter, loc, input);
+  Value result = MulOp::create(rewriter, loc, input, gate);
+  rewriter.replaceOp(op, convert(rewriter, loc, result, typeOf(op.getResult()).getElementType()));
   return success();
 }
 

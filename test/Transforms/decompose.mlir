@@ -33,7 +33,7 @@ func.func @linear_without_bias(%x: tensor<4x64xf32>, %w: tensor<128x64xf32>) -> 
   return %0 : tensor<4x128xf32>
 }
 
-// The quotient is made in f32 and rounded before the scale.
+// All of it is in f32; only the result is rounded.
 // CHECK-LABEL: @rms_norm
 // CHECK-SAME:    %[[X:.*]]: tensor<?x64xbf16, #graph.dims<[T, 64]>>, %[[W:.*]]: tensor<64xbf16>
 func.func @rms_norm(%x: tensor<?x64xbf16, #graph.dims<[T, 64]>>, %w: tensor<64xbf16>) -> tensor<?x64xbf16, #graph.dims<[T, 64]>> {
@@ -46,9 +46,10 @@ func.func @rms_norm(%x: tensor<?x64xbf16, #graph.dims<[T, 64]>>, %w: tensor<64xb
   // CHECK: %[[INVERSE:.*]] = graph.rsqrt %[[SHIFTED]]
   // CHECK: %[[ROWS:.*]] = graph.broadcast %[[INVERSE]] dims [0]
   // CHECK: %[[NORMAL:.*]] = graph.mul %[[WIDE]], %[[ROWS]]
-  // CHECK: %[[NARROW:.*]] = graph.convert %[[NORMAL]] : {{.*}}xbf16
-  // CHECK: %[[SCALE:.*]] = graph.broadcast %[[W]] dims [1]
-  // CHECK: graph.mul %[[NARROW]], %[[SCALE]] : tensor<?x64xbf16
+  // CHECK: %[[FLOAT:.*]] = graph.convert %[[W]] : tensor<64xbf16> -> tensor<64xf32>
+  // CHECK: %[[SCALE:.*]] = graph.broadcast %[[FLOAT]] dims [1]
+  // CHECK: %[[Y:.*]] = graph.mul %[[NORMAL]], %[[SCALE]] : tensor<?x64xf32
+  // CHECK: graph.convert %[[Y]] : {{.*}} -> tensor<?x64xbf16
   %0 = graph.rms_norm %x, %w epsilon 1.0e-5 : tensor<?x64xbf16, #graph.dims<[T, 64]>>, tensor<64xbf16>
   return %0 : tensor<?x64xbf16, #graph.dims<[T, 64]>>
 }

@@ -10,6 +10,7 @@
 #include "mlsys/Driver/Pipelines.h"
 
 #include "runtime/ModelHandle.h"
+#include "runtime/ProgramModel.h"
 #include "llvm/Support/Error.h"
 
 #include <functional>
@@ -43,10 +44,16 @@ struct CompileRequest {
   std::vector<int64_t> decodeBuckets = {1, 2, 4, 8};
   /// Weights are random numbers; only the configuration is read.
   bool randomWeights = false;
+  /// What of a language model is compiled: all of it, its plain functions (tensors in, tensors
+  /// out), or its steps (prefill and decode). A model without steps keeps its plain functions.
+  enum class Functions { All, Plain, Steps } functions = Functions::All;
   /// When not empty, the IR after each stage is written there as NN-stage.mlir.
   std::string dumpDir;
   /// Called when a stage begins, with what it does ("importing", "fuse for cpu").
   std::function<void(const std::string &what)> progress;
+
+  /// How often `progress` is called at most.
+  uint64_t countSteps() const { return 4 + 3 * targets.size(); }
 };
 
 /// A program in memory. Paths of weight files in it are relative to the current folder, or absolute.
@@ -76,5 +83,15 @@ llvm::Expected<rt::TextMaterial> loadTextMaterial(const std::string &model);
 /// cache; 0: the model's context.
 llvm::Expected<rt::ModelHandle> openReference(const CompileRequest &request,
                                               int64_t contextTokens);
+
+/// A model that is ready to run, and what the compiler found worth saying.
+struct OpenedModel {
+  rt::ModelHandle handle;
+  std::vector<std::string> warnings;
+};
+
+/// Opens a model on a device: "reference", or one of rt::DeviceOptions, which it is compiled for
+/// first. The targets and functions of `request` follow from `options`.
+llvm::Expected<OpenedModel> openModel(CompileRequest request, const rt::OpenOptions &options);
 
 } // namespace mlsys

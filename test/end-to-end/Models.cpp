@@ -1,0 +1,137 @@
+//===- Models.cpp - Models, devices and expected values -------------------===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Models.h"
+
+#include "runtime/Error.h"
+#include "runtime/Generator.h"
+#include "runtime/MappedFile.h"
+#include "runtime/Npy.h"
+#include "runtime/Program.h"
+#include "runtime/Safetensors.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+using namespace mlsys;
+using namespace mlsys::test;
+
+std::vector<std::string> test::devices() { return {"reference"}; }
+
+std::string test::dataPath(const std::string &name) {
+  return std::string(MLSYS_TEST_DATA) + "/" + name;
+}
+
+std::string test::smolLm2Path() { return MLSYS_SMOLLM2; }
+
+rt::ModelHandle &test::openOnce(const std::string &model, const std::string &device,
+                                program::DType dtype, rt::Purpose purpose) {
+  using Key = std::tuple<std::string, std::string, program::DType, rt::Purpose>;
+  static std::map<Key, rt::ModelHandle> opened;
+  Key key(model, device, dtype, purpose);
+  // The interpreter serves both purposes.
+  if (device == "reference")
+    std::get<3>(key) = rt::Purpose::Text;
+  if (auto found = opened.find(key); found != opened.end())
+    return found->second;
+  CompileRequest request;
+  request.model = model;
+  request.dtype = dtype;
+  rt::OpenOptions options;
+  options.device.device = device;
+  options.purpose = purpose;
+  llvm::Expected<OpenedModel> result = openModel(std::move(request), options);
+  if (!result)
+    throw rt::Error("{}", llvm::toString(result.takeError()));
+  return opened[key] = std::move(result->handle);
+}
+
+//===----------------------------------------------------------------------===//
+// Expected values
+//===----------------------------------------------------------------------===//
+
+/// Shape, type and bytes of a tensor in a file.
+static rt::NpyArray readTensor(const std::string &file, const std::string &name) {
+  if (name.empty())
+    return rt::readNpy(file);
+  rt::Safetensors tensors = rt::readSafetensors(file);
+  const rt::StoredTensor *tensor = tensors.find(name);
+  if (!tensor)
+    throw rt::Error("{} has no tensor {}", file, name);
+  rt::MappedFile mapped(file);
+  std::span<const std::byte> bytes = mapped.bytes().subspan(tensor->offset, tensor->bytes);
+  return {tensor->dtype, tensor->shape, {bytes.begin(), bytes.end()}};
+}
+
+template <typename T>
+static Values<T> readValues(const std::string &file, const std::string &name,
+                            program::DType dtype) {
+  rt::NpyArray array = readTensor(file, name);
+  if (array.dtype != dtype)
+    throw rt::Error("{} {} is {}", file, name, rt::dtypeName(array.dtype));
+  Values<T> values{array.shape, std::vector<T>(array.data.size() / sizeof(T))};
+  std::memcpy(values.elements.data(), array.data.data(), array.data.size());
+  return values;
+}
+
+Values<float> test::readFloats(const std::string &file, const std::string &tensor) {
+  return readValues<float>(file, tensor, program::DType::F32);
+}
+
+Values<int64_t> test::readInts(const std::string &file, const std::string &tensor) {
+  return readValues<int64_t>(file, tensor, program::DType::I64);
+}
+
+//===----------------------------------------------------------------------===//
+// Running
+//===----------------------------------------------------------------------===//
+
+std::vector<float> test::runPlain(rt::ModelHandle &model, const std::vector<int64_t> &ids) {
+  rt::HostTensor input{"input_ids", program::DType::I64, {1, int64_t(ids.size())}, {}};
+  std::span<const std::byte> bytes = std::as_bytes(std::span(ids));
+  input.data.assign(bytes.begin(), bytes.end());
+  std::vector<rt::HostTensor> results = model.tensors->run("forward", {input});
+  if (results.size() != 1 || results[0].dtype != program::DType::F32)
+    throw rt::Error("expected one f32 result");
+  std::vector<float> logits(results[0].data.size() / sizeof(float));
+  std::memcpy(logits.data(), results[0].data.data(), results[0].data.size());
+  return logits;
+}
+
+std::vector<int64_t> test::runGreedy(rt::ModelHandle &model, const std::vector<int64_t> &prompt,
+                                     int64_t tokens, int64_t chunk) {
+  rt::GenerationLimits limits;
+  limits.maxTokens = tokens;
+  limits.chunk = chunk;
+  auto likeliest = [](std::span<const float> logits) {
+    return std::max_element(logits.begin(), logits.end()) - logits.begin();
+  };
+  return rt::generate(*model.language, prompt, limits, likeliest, [](int64_t) {}).ids;
+}
+
+double test::relativeDifference(const std::vector<float> &actual,
+                                const std::vector<float> &expected) {
+  if (actual.size() != expected.size())
+    throw rt::Error("{} values instead of {}", actual.size(), expected.size());
+  double most = 0, largest = 0;
+  for (size_t i = 0; i < actual.size(); ++i) {
+    double difference = std::abs(double(actual[i]) - expected[i]);
+    // A NaN is infinitely far off.
+    most = std::isnan(difference) ? INFINITY : std::max(most, difference);
+    largest = std::max(largest, std::abs(double(expected[i])));
+  }
+  return most / largest;
+}
+
+double test::distance(const std::vector<float> &a, const std::vector<float> &b) {
+  if (a.size() != b.size())
+    throw rt::Error("{} values instead of {}", a.size(), b.size());
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i)
+    sum += (double(a[i]) - b[i]) * (double(a[i]) - b[i]);
+  return std::sqrt(sum / double(a.size()));
+}
