@@ -20,7 +20,7 @@
 using namespace mlsys;
 using namespace mlsys::test;
 
-std::vector<std::string> test::devices() { return {"reference"}; }
+std::vector<std::string> test::devices() { return {"reference", "cpu", "host-cuda"}; }
 
 std::string test::dataPath(const std::string &name) {
   return std::string(MLSYS_TEST_DATA) + "/" + name;
