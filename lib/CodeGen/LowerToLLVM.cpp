@@ -13,11 +13,13 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "mlsys/CodeGen/FusionLowering.h"
 #include "mlsys/CodeGen/Passes.h"
 
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
 #include "mlir/Dialect/Math/Transforms/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Pass/PassManager.h"
@@ -119,7 +121,18 @@ struct LowerToLLVM : mlsys::impl::LowerToLLVMBase<LowerToLLVM> {
       }
       unpackArguments(kernel);
     }
+    std::optional<CpuTarget> cpu = isa.empty() ? CpuTarget::host() : CpuTarget::get(isa);
+    if (!cpu) {
+      module.emitError("'") << isa << "' is no instruction set of a CPU";
+      return signalPassFailure();
+    }
     OpPassManager passes(ModuleOp::getOperationName());
+    if (!cpu->bf16Dot) {
+      // Without instructions for them LLVM calls functions that no library here has.
+      arith::ArithExpandOpsPassOptions expansion;
+      expansion.includeBf16 = true;
+      passes.addPass(arith::createArithExpandOpsPass(expansion));
+    }
     OpPassManager &inside = passes.nest<func::FuncOp>();
     inside.addPass(createApproximateMath());
     inside.addPass(createCanonicalizerPass());

@@ -69,7 +69,10 @@ std::string mlsys::getPipelineText(Stage stage, const PipelineOptions &options) 
     break;
   case Stage::Emit:
     // CUDA text is printed from the kernel stage as it is.
-    return options.target == "cpu" ? "builtin.module(mlsys-lower-to-llvm)" : "builtin.module()";
+    if (options.target != "cpu")
+      return "builtin.module()";
+    return "builtin.module(mlsys-lower-to-llvm" +
+           (options.isa.empty() ? "" : "{isa=" + options.isa + "}") + ")";
   }
   return "builtin.module(" + passes + ",mlsys-verify-stage{stage=" + stringifyStage(stage).str() +
          "})";

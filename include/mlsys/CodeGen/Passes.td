@@ -60,7 +60,9 @@ def LowerToKernel : Pass<"mlsys-lower-to-kernel", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
                            "::mlir::func::FuncDialect", "::mlir::math::MathDialect",
                            "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
-                           "::mlir::vector::VectorDialect", "::mlsys::kernel::KernelDialect"];
+                           "::mlir::vector::VectorDialect", "::mlir::amx::AMXDialect",
+                           "::mlir::x86vector::X86VectorDialect",
+                           "::mlsys::kernel::KernelDialect"];
 }
 
 def LowerToLLVM : Pass<"mlsys-lower-to-llvm", "::mlir::ModuleOp"> {
@@ -71,6 +73,10 @@ def LowerToLLVM : Pass<"mlsys-lower-to-llvm", "::mlir::ModuleOp"> {
     int64_t end)`. Functions that launch kernels are left out: the runtime runs them
     from the program file.
   }];
+  let options = [
+    Option<"isa", "isa", "std::string", /*default=*/"\"\"",
+           "Instruction set of the CPU, as in Program.fbs; that of this machine when empty">,
+  ];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::arith::ArithDialect",
                            "::mlir::cf::ControlFlowDialect", "::mlir::func::FuncDialect",
                            "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect",
