@@ -492,12 +492,10 @@ FailureOr<FusionStructure> mlsys::graph::analyzeFusion(Block &body, FusionKind k
 
 FailureOr<FusionStructure> mlsys::graph::analyzeFusion(FusionOp fusion) {
   std::string reason;
-  std::optional<FusionKind> kind = symbolizeFusionKind(fusion.getKind());
-  if (!kind)
-    return fusion.emitOpError("kind '") << fusion.getKind() << "' is unknown";
+  FusionKind kind = *symbolizeFusionKind(fusion.getKind());
   FailureOr<FusionStructure> structure =
-      analyzeFusion(fusion.getBody().front(), *kind, &reason);
+      analyzeFusion(fusion.getBody().front(), kind, &reason);
   if (failed(structure))
-    return fusion.emitOpError("is not a ") << fusion.getKind() << " body: " << reason;
+    return fusion.emitOpError("is no ") << fusion.getKind() << " body: " << reason;
   return structure;
 }

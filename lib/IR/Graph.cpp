@@ -107,6 +107,32 @@ LogicalResult DimsAttr::verifyEncoding(ArrayRef<int64_t> shape, Type elementType
 }
 
 //===----------------------------------------------------------------------===//
+// !graph.kv_cache, !graph.kv_layer
+//===----------------------------------------------------------------------===//
+
+static LogicalResult verifyCacheType(function_ref<InFlightDiagnostic()> emitError,
+                                     ArrayRef<int64_t> extents, Type elementType) {
+  for (int64_t extent : extents)
+    if (extent < 1)
+      return emitError() << "a KV cache needs at least 1 layer, head, dim and token a page";
+  if (!isa<FloatType>(elementType))
+    return emitError() << "a KV cache holds floats, not " << elementType;
+  return success();
+}
+
+LogicalResult KvCacheType::verify(function_ref<InFlightDiagnostic()> emitError, int64_t layers,
+                                  int64_t heads, int64_t headDim, int64_t pageSize,
+                                  Type elementType) {
+  return verifyCacheType(emitError, {layers, heads, headDim, pageSize}, elementType);
+}
+
+LogicalResult KvLayerType::verify(function_ref<InFlightDiagnostic()> emitError, int64_t layers,
+                                  int64_t heads, int64_t headDim, int64_t pageSize,
+                                  Type elementType) {
+  return verifyCacheType(emitError, {layers, heads, headDim, pageSize}, elementType);
+}
+
+//===----------------------------------------------------------------------===//
 // Extents and symbols
 //===----------------------------------------------------------------------===//
 

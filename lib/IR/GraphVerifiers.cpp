@@ -4,7 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "mlsys/IR/Graph.h"
+#include "mlsys/IR/FusionAnalysis.h"
 
 #include "llvm/ADT/SmallBitVector.h"
 
@@ -32,6 +32,13 @@ static LogicalResult verifyResultDims(Operation *op) {
     return success();
   return op->emitOpError("result has extents ")
          << dimsText(actual) << " but the operands give " << dimsText(expected);
+}
+
+/// Checks that `dim` is within the rank.
+static LogicalResult verifyDim(Operation *op, int64_t dim, int64_t rank) {
+  if (dim >= 0 && dim < rank)
+    return success();
+  return op->emitOpError("dimension ") << dim << " is outside rank " << rank;
 }
 
 /// Checks that `list` is sorted, without repetition, and within the rank.
@@ -136,12 +143,10 @@ LogicalResult SliceOp::verify() {
 }
 
 LogicalResult ConcatOp::verify() {
-  if (getInputs().empty())
-    return emitOpError("needs an input");
   SmallVector<DimExpr> expected = getDims(typeOf(getInputs().front()));
   int64_t dim = getDim();
-  if (dim < 0 || dim >= static_cast<int64_t>(expected.size()))
-    return emitOpError("dimension ") << dim << " is outside rank " << expected.size();
+  if (failed(verifyDim(*this, dim, expected.size())))
+    return failure();
   for (Value input : getInputs().drop_front()) {
     SmallVector<DimExpr> dims = getDims(typeOf(input));
     if (dims.size() != expected.size())
@@ -163,10 +168,7 @@ LogicalResult GatherOp::verify() {
 }
 
 LogicalResult IotaOp::verify() {
-  int64_t rank = typeOf(getResult()).getRank();
-  if (static_cast<int64_t>(getDim()) < 0 || static_cast<int64_t>(getDim()) >= rank)
-    return emitOpError("dimension ") << getDim() << " is outside rank " << rank;
-  return success();
+  return verifyDim(*this, getDim(), typeOf(getResult()).getRank());
 }
 
 LogicalResult DotOp::verify() {
@@ -218,8 +220,9 @@ LogicalResult AttentionOp::verify() {
 LogicalResult CacheLayerOp::verify() {
   KvCacheType cache = cast<KvCacheType>(getCache().getType());
   KvLayerType layer = cast<KvLayerType>(getResult().getType());
-  if (static_cast<int64_t>(getLayer()) < 0 || static_cast<int64_t>(getLayer()) >= cache.getLayers())
-    return emitOpError("layer ") << getLayer() << " is outside a cache of " << cache.getLayers();
+  int64_t index = getLayer();
+  if (index < 0 || index >= cache.getLayers())
+    return emitOpError("layer ") << index << " is outside a cache of " << cache.getLayers();
   if (cache.getLayers() != layer.getLayers() || cache.getHeads() != layer.getHeads() ||
       cache.getHeadDim() != layer.getHeadDim() || cache.getPageSize() != layer.getPageSize() ||
       cache.getElementType() != layer.getElementType())
@@ -320,10 +323,7 @@ LogicalResult RopeOp::verify() {
 }
 
 LogicalResult SoftmaxOp::verify() {
-  int64_t rank = typeOf(getInput()).getRank();
-  if (static_cast<int64_t>(getDim()) < 0 || static_cast<int64_t>(getDim()) >= rank)
-    return emitOpError("dimension ") << getDim() << " is outside rank " << rank;
-  return success();
+  return verifyDim(*this, getDim(), typeOf(getInput()).getRank());
 }
 
 LogicalResult FusionOp::verifyRegions() {
@@ -333,8 +333,7 @@ LogicalResult FusionOp::verifyRegions() {
   auto yield = cast<YieldOp>(block.getTerminator());
   if (yield.getValues().getTypes() != getResultTypes())
     return emitOpError("yields other types than its results have");
-  static constexpr StringLiteral kinds[] = {"loop", "row", "dot", "attention"};
-  if (!llvm::is_contained(kinds, getKind()))
+  if (!symbolizeFusionKind(getKind()))
     return emitOpError("kind '") << getKind() << "' is not loop, row, dot or attention";
   return success();
 }

@@ -78,25 +78,10 @@ static LogicalResult inferBlock(Block &block) {
 }
 
 /// Gives the function's signature the types of what it returns.
-static LogicalResult inferSignature(func::FuncOp function) {
+static void inferSignature(func::FuncOp function) {
   Operation *terminator = function.getBody().front().getTerminator();
-  SmallVector<Type> results;
-  for (auto [result, value] :
-       llvm::zip_equal(function.getResultTypes(), terminator->getOperands())) {
-    Type declared = result;
-    auto type = dyn_cast<RankedTensorType>(declared);
-    auto found = dyn_cast<RankedTensorType>(value.getType());
-    if (type && found && type.getRank() == found.getRank() &&
-        mayEqual(getDims(type), getDims(found)))
-      declared = refine(type, getDims(found));
-    if (declared != value.getType())
-      return terminator->emitOpError("returns ")
-             << value.getType() << " but '" << function.getName() << "' declares " << declared;
-    results.push_back(declared);
-  }
-  function.setType(
-      FunctionType::get(function.getContext(), function.getArgumentTypes(), results));
-  return success();
+  function.setType(FunctionType::get(function.getContext(), function.getArgumentTypes(),
+                                     terminator->getOperandTypes()));
 }
 
 namespace {
@@ -105,8 +90,13 @@ struct InferShapes : mlsys::impl::InferShapesBase<InferShapes> {
     for (auto function : getOperation().getOps<func::FuncOp>()) {
       if (function.isExternal())
         continue;
-      if (failed(inferBlock(function.getBody().front())) || failed(inferSignature(function)))
+      if (!function.getBody().hasOneBlock()) {
+        function.emitOpError("has control flow; expected one block");
         return signalPassFailure();
+      }
+      if (failed(inferBlock(function.getBody().front())))
+        return signalPassFailure();
+      inferSignature(function);
     }
   }
 };

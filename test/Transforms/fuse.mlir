@@ -110,3 +110,16 @@ func.func @no_common_domain(%x: tensor<4x64xf32>) -> (tensor<4x64xf32>, tensor<4
   %1 = graph.slice %0 offsets [0, 32] : tensor<4x64xf32> -> tensor<4x32xf32>
   return %0, %1 : tensor<4x64xf32>, tensor<4x32xf32>
 }
+
+// -----
+
+// The second dot reads the first one's result as its weight.
+// CHECK-LABEL: @dependent_siblings
+// CHECK: %[[D:.*]] = graph.fusion "dot"(%arg0, %arg1)
+// CHECK: graph.fusion "dot"(%arg0, %[[D]])
+// REMARK: sibling dot: a dot's right side is computed in the same kernel
+func.func @dependent_siblings(%x: tensor<8x8xf32>, %w: tensor<8x8xf32>) -> tensor<8x8xf32> {
+  %0 = graph.dot %x, %w batch [] x [] contract [1] x [1] : tensor<8x8xf32>, tensor<8x8xf32> -> tensor<8x8xf32>
+  %1 = graph.dot %x, %0 batch [] x [] contract [1] x [1] : tensor<8x8xf32>, tensor<8x8xf32> -> tensor<8x8xf32>
+  return %1 : tensor<8x8xf32>
+}

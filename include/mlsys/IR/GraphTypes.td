@@ -125,6 +125,7 @@ def Graph_KvCacheType : Graph_Type<"KvCache", "kv_cache"> {
     `<` `layers` `=` $layers `,` `heads` `=` $heads `,` `dim` `=` $headDim `,`
     `page` `=` $pageSize `,` $elementType `>`
   }];
+  let genVerifyDecl = 1;
 }
 
 def Graph_KvLayerType : Graph_Type<"KvLayer", "kv_layer"> {
@@ -141,11 +142,12 @@ def Graph_KvLayerType : Graph_Type<"KvLayer", "kv_layer"> {
     `<` `layers` `=` $layers `,` `heads` `=` $heads `,` `dim` `=` $headDim `,`
     `page` `=` $pageSize `,` $elementType `>`
   }];
+  let genVerifyDecl = 1;
 }
 
 def Graph_Float : AnyTypeOf<[F16, BF16, F32, F64], "16, 32 or 64-bit float">;
 def Graph_Integer : AnyTypeOf<[I1, I8, UI8, I16, I32, I64], "integer or boolean">;
-def Graph_Element : AnyTypeOf<[Graph_Float, Graph_Integer], "tensor element">;
+def Graph_Element : AnyTypeOf<[Graph_Float, Graph_Integer], "number or boolean">;
 def Graph_Tensor : RankedTensorOf<[Graph_Element]>;
 def Graph_FloatTensor : RankedTensorOf<[Graph_Float]>;
 def Graph_IndexTensor : RankedTensorOf<[I32, I64]>;
