@@ -10,45 +10,41 @@ using namespace mlir;
 using namespace mlsys;
 using program::ExprOp;
 
-static LogicalResult append(AffineExpr expr, std::vector<int64_t> &code) {
+static ExprOp binaryOp(AffineExprKind kind) {
+  switch (kind) {
+  case AffineExprKind::Add:
+    return ExprOp::Add;
+  case AffineExprKind::Mul:
+    return ExprOp::Mul;
+  case AffineExprKind::FloorDiv:
+    return ExprOp::FloorDiv;
+  case AffineExprKind::CeilDiv:
+    return ExprOp::CeilDiv;
+  case AffineExprKind::Mod:
+    return ExprOp::Mod;
+  default:
+    llvm_unreachable("an expression over symbols has no dimensions");
+  }
+}
+
+static void append(AffineExpr expr, std::vector<int64_t> &code) {
   auto emit = [&](ExprOp op) { code.push_back(static_cast<int64_t>(op)); };
   if (auto constant = dyn_cast<AffineConstantExpr>(expr)) {
     emit(ExprOp::Const);
     code.push_back(constant.getValue());
-    return success();
-  }
-  if (auto symbol = dyn_cast<AffineSymbolExpr>(expr)) {
+  } else if (auto symbol = dyn_cast<AffineSymbolExpr>(expr)) {
     emit(ExprOp::Symbol);
     code.push_back(symbol.getPosition());
-    return success();
-  }
-  auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
-  if (!binary || failed(append(binary.getLHS(), code)) || failed(append(binary.getRHS(), code)))
-    return failure();
-  switch (expr.getKind()) {
-  case AffineExprKind::Add:
-    emit(ExprOp::Add);
-    return success();
-  case AffineExprKind::Mul:
-    emit(ExprOp::Mul);
-    return success();
-  case AffineExprKind::FloorDiv:
-    emit(ExprOp::FloorDiv);
-    return success();
-  case AffineExprKind::CeilDiv:
-    emit(ExprOp::CeilDiv);
-    return success();
-  case AffineExprKind::Mod:
-    emit(ExprOp::Mod);
-    return success();
-  default:
-    return failure();
+  } else {
+    auto binary = cast<AffineBinaryOpExpr>(expr);
+    append(binary.getLHS(), code);
+    append(binary.getRHS(), code);
+    emit(binaryOp(expr.getKind()));
   }
 }
 
-FailureOr<std::unique_ptr<program::ExprT>> mlsys::emitExpr(AffineExpr expr) {
+std::unique_ptr<program::ExprT> mlsys::emitExpr(AffineExpr expr) {
   auto result = std::make_unique<program::ExprT>();
-  if (failed(append(expr, result->code)))
-    return failure();
+  append(expr, result->code);
   return result;
 }

@@ -103,12 +103,8 @@ FailureOr<FunctionEmitter::Exprs> FunctionEmitter::emitMap(Operation *op, String
     return op->emitOpError() << what << " must be over the " << symbolNames.size()
                              << " symbols of the function";
   Exprs exprs;
-  for (AffineExpr expr : map.getResults()) {
-    FailureOr<std::unique_ptr<program::ExprT>> code = emitExpr(expr);
-    if (failed(code))
-      return op->emitOpError() << what << " is no expression over symbols";
-    exprs.push_back(std::move(*code));
-  }
+  for (AffineExpr expr : map.getResults())
+    exprs.push_back(emitExpr(expr));
   return exprs;
 }
 
@@ -131,10 +127,10 @@ FailureOr<uint32_t> FunctionEmitter::addBuffer(Operation *op, Value value, Strin
       FailureOr<AffineExpr> extent = toAffine(op, dim);
       if (failed(extent))
         return failure();
-      buffer->shape.push_back(std::move(*emitExpr(*extent)));
+      buffer->shape.push_back(emitExpr(*extent));
       bytes = bytes * *extent;
     }
-  buffer->bytes = std::move(*emitExpr(bytes));
+  buffer->bytes = emitExpr(bytes);
   uint32_t position = result->buffers.size();
   result->buffers.push_back(std::move(buffer));
   places[value] = {position, 0};
@@ -149,7 +145,8 @@ LogicalResult FunctionEmitter::emitCache(unsigned index, graph::KvCacheType type
   auto spec = std::make_unique<program::CacheSpecT>();
   std::optional<program::DType> dtype = dtypeOf(type.getElementType());
   if (!dtype)
-    return function.emitOpError("has a KV cache of ") << type.getElementType();
+    return function.emitOpError("has a KV cache of ")
+           << type.getElementType() << ", which a program cannot hold";
   spec->layers = type.getLayers();
   spec->kv_heads = type.getHeads();
   spec->head_dim = type.getHeadDim();
@@ -166,7 +163,7 @@ LogicalResult FunctionEmitter::emitCache(unsigned index, graph::KvCacheType type
   if (failed(addBuffer(function, function.getArgument(index), "cache", BufferKind::Cache, 0, {})))
     return failure();
   // Its size is known only when the pages are allocated.
-  result->buffers.back()->bytes = std::move(*emitExpr(getAffineConstantExpr(0, function.getContext())));
+  result->buffers.back()->bytes = emitExpr(getAffineConstantExpr(0, function.getContext()));
   return success();
 }
 
@@ -263,10 +260,10 @@ LogicalResult FunctionEmitter::emitConstant(kernel::ConstantOp op) {
     return failure();
   const program::ConstantT &constant = *target.constants[*index];
   result->buffers[*buffer]->bytes =
-      std::move(*emitExpr(getAffineConstantExpr(constant.bytes, op.getContext())));
+      emitExpr(getAffineConstantExpr(constant.bytes, op.getContext()));
   for (int64_t extent : constant.shape)
     result->buffers[*buffer]->shape.push_back(
-        std::move(*emitExpr(getAffineConstantExpr(extent, op.getContext()))));
+        emitExpr(getAffineConstantExpr(extent, op.getContext())));
   return success();
 }
 

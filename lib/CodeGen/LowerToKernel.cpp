@@ -113,7 +113,7 @@ private:
   LogicalResult lowerOp(Operation &op);
   LogicalResult lowerFusion(FusionOp fusion);
   Value getConstant(Value tensor, int64_t block, int64_t pair);
-  FailureOr<Value> getBuffer(Value tensor, int64_t block, int64_t pair);
+  Value getBuffer(Value tensor, int64_t block, int64_t pair);
   FailureOr<AffineMap> getSymbolMap(Operation *op, ArrayRef<std::string> names);
 
   func::FuncOp old, function;
@@ -203,13 +203,13 @@ Value FunctionLowering::getConstant(Value tensor, int64_t block, int64_t pair) {
                                             block, pair);
 }
 
-FailureOr<Value> FunctionLowering::getBuffer(Value tensor, int64_t block, int64_t pair) {
+/// The buffer of a value; `block` and `pair` are 0 unless it is a constant to be packed as panels.
+Value FunctionLowering::getBuffer(Value tensor, int64_t block, int64_t pair) {
   if (!block)
     tensor = lookThroughReshapes(tensor);
   if (isa_and_nonnull<WeightOp, ConstantOp>(tensor.getDefiningOp()))
     return getConstant(tensor, block, pair);
-  if (block)
-    return emitError(tensor.getLoc()) << "only a constant can be packed as panels";
+  assert(!block && "only a constant can be packed as panels");
   return buffers.lookup(tensor);
 }
 
@@ -257,25 +257,21 @@ LogicalResult FunctionLowering::lowerFusion(FusionOp fusion) {
     for (const LaunchShape::Panels &panels : kernel->shape.panels)
       if (panels.input == index && panels.pair)
         block = panels.block, pair = panels.pair;
-    FailureOr<Value> buffer = getBuffer(input, block, pair);
-    if (failed(buffer))
-      return failure();
-    operands.push_back(*buffer);
+    operands.push_back(getBuffer(input, block, pair));
   }
   Block &body = fusion.getBody().front();
   for (auto [result, yielded] :
        llvm::zip_equal(fusion.getResults(), body.getTerminator()->getOperands())) {
     Value &buffer = buffers[result];
-    if (auto tensor = dyn_cast<RankedTensorType>(result.getType())) {
+    auto tensor = dyn_cast<RankedTensorType>(result.getType());
+    if (!tensor) {
+      buffer = operands[cast<BlockArgument>(getBaseLayer(yielded)).getArgNumber()];
+    } else {
       buffer = resultArguments.lookup(result);
       if (!buffer)
         buffer = kernel::AllocOp::create(builder, fusion.getLoc(), getBufferType(tensor),
                                          getDimsAttr(tensor), IntegerAttr());
       operands.push_back(buffer);
-    } else if (auto layer = dyn_cast<BlockArgument>(getBaseLayer(yielded))) {
-      buffer = operands[layer.getArgNumber()];
-    } else {
-      return fusion.emitOpError("yields a layer of the KV cache that is not one of its inputs");
     }
   }
   unsigned numSymbols = symbols->getNumSymbols();

@@ -105,6 +105,8 @@ public:
     LogicalResult result = failure();
     if (outputs.empty())
       result = fail("nothing is stored");
+    else if (!llvm::all_of(outputs, isStorable))
+      result = fail("an output is neither a tensor nor made by graph.cache_write");
     else if (kind == FusionKind::Loop)
       result = analyzeLoop();
     else if (kind == FusionKind::Row)
@@ -126,6 +128,9 @@ private:
     return failure();
   }
 
+  static bool isStorable(Value output) {
+    return isa<RankedTensorType>(output.getType()) || output.getDefiningOp<CacheWriteOp>();
+  }
   bool isInside(Value value) const { return members.contains(value.getDefiningOp()); }
 
   LogicalResult analyzeLoop();

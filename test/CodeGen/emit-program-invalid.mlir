@@ -12,6 +12,12 @@
 // RUN: not mlsys-translate --to-program %t/element.mlir 2>&1 | FileCheck %t/element.mlir
 // RUN: not mlsys-translate --to-program %t/width.mlir 2>&1 | FileCheck %t/width.mlir
 // RUN: not mlsys-translate --to-program %t/result.mlir 2>&1 | FileCheck %t/result.mlir
+// RUN: not mlsys-translate --to-program %t/grid.mlir 2>&1 | FileCheck %t/grid.mlir
+// RUN: not mlsys-translate --to-program %t/symbols.mlir 2>&1 | FileCheck %t/symbols.mlir
+// RUN: not mlsys-translate --to-program %t/estimate.mlir 2>&1 | FileCheck %t/estimate.mlir
+// RUN: not mlsys-translate --to-program %t/buffer.mlir 2>&1 | FileCheck %t/buffer.mlir
+// RUN: not mlsys-translate --to-program %t/cache.mlir 2>&1 | FileCheck %t/cache.mlir
+// RUN: not mlsys-translate --to-program %t/blob.mlir 2>&1 | FileCheck %t/blob.mlir
 
 //--- slot.mlir
 func.func @f() {
@@ -72,3 +78,39 @@ func.func @f() {
 //--- result.mlir
 // CHECK: error: 'func.func' op returns values; at this stage results are arguments
 func.func @f(%x: memref<?xf32> {graph.dims = #graph.dims<[4]>}) -> memref<?xf32> { return %x : memref<?xf32> }
+//--- grid.mlir
+kernel.func @k(%x: memref<?xf32>, %scratch: memref<?xi8>, %begin: index, %end: index) attributes {target = "cpu", kind = "loop"} { kernel.return }
+func.func @f(%x: memref<?xf32> {graph.dims = #graph.dims<[4]>}) {
+  // CHECK: error: 'kernel.launch' op grid must be over the 0 symbols of the function
+  kernel.launch @k(%x) writes [] grid affine_map<()[s0] -> (s0)> symbols affine_map<() -> ()> : memref<?xf32>
+  return
+}
+//--- symbols.mlir
+kernel.func @k(%x: memref<?xf32>, %T: index, %scratch: memref<?xi8>, %begin: index, %end: index) attributes {target = "cpu", kind = "loop"} { kernel.return }
+func.func @f(%x: memref<?xf32> {graph.dims = #graph.dims<[4]>}) {
+  // CHECK: error: 'kernel.launch' op symbols must be over the 0 symbols of the function
+  kernel.launch @k(%x) writes [] grid affine_map<() -> (1)> symbols affine_map<(d0) -> (d0)> : memref<?xf32>
+  return
+}
+//--- estimate.mlir
+kernel.func @k(%x: memref<?xf32>, %scratch: memref<?xi8>, %begin: index, %end: index) attributes {target = "cpu", kind = "loop"} { kernel.return }
+func.func @f(%x: memref<?xf32> {graph.dims = #graph.dims<[4]>}) {
+  // CHECK: error: 'kernel.launch' op bytes must have one result
+  kernel.launch @k(%x) writes [] grid affine_map<() -> (1)> symbols affine_map<() -> ()> {bytes = affine_map<() -> (1, 2)>} : memref<?xf32>
+  return
+}
+//--- buffer.mlir
+// CHECK: error: 'func.func' op has a buffer of 'i4', which a program cannot hold
+func.func @f(%x: memref<?xi4> {graph.dims = #graph.dims<[4]>}) { return }
+//--- cache.mlir
+// CHECK: error: 'func.func' op has a KV cache of 'tf32', which a program cannot hold
+func.func @f(%c: memref<?xi8> {graph.type = !graph.kv_cache<layers = 2, heads = 1, dim = 16, page = 8, tf32>}) { return }
+//--- blob.mlir
+func.func @f() {
+  // CHECK: error: 'kernel.constant' op has elements that cannot be read
+  %0 = kernel.constant "w" value dense_resource<blob> : tensor<1xf32> shape [1] : memref<?xf32>
+  return
+}
+{-#
+  dialect_resources: { builtin: { blob: "0x0400000000000000" } }
+#-}

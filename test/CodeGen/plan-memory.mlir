@@ -73,3 +73,10 @@ func.func @views(%x: memref<?xf32> {graph.dims = #graph.dims<[8]>},
   kernel.launch @move(%view, %y) writes [1] grid affine_map<() -> (1)> symbols affine_map<() -> ()> : memref<?xf32>, memref<?xf32>
   return
 }
+
+// Other functions have nothing to plan.
+// CHECK-LABEL: @nothing_to_do
+// CHECK-NEXT:    return
+func.func @nothing_to_do() {
+  return
+}

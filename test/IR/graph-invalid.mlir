@@ -581,6 +581,16 @@ func.func @fusion_results(%x: tensor<4xf32>) {
 
 // -----
 
+func.func @fusion_types(%x: index) {
+  // expected-error @below {{operand #0 must be variadic of ranked tensor of number or boolean values or One layer of a paged KV cache}}
+  graph.fusion "loop"(%x) : (index) -> () {
+  ^bb0(%a: index):
+  }
+  return
+}
+
+// -----
+
 func.func @fusion_kind(%x: tensor<4xf32>) {
   // expected-error @below {{kind 'scan' is not loop, row, dot or attention}}
   %0 = graph.fusion "scan"(%x) : (tensor<4xf32>) -> tensor<4xf32> {

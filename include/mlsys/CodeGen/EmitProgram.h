@@ -37,7 +37,7 @@ constexpr llvm::StringLiteral resultAttrName = "graph.result";
 mlir::FailureOr<std::unique_ptr<program::TargetProgramT>>
 emitTargetProgram(mlir::ModuleOp module, llvm::StringRef target, program::DType dtype);
 
-/// An affine expression over symbols as postfix code.
-mlir::FailureOr<std::unique_ptr<program::ExprT>> emitExpr(mlir::AffineExpr expr);
+/// An affine expression over symbols, without dimensions, as postfix code.
+std::unique_ptr<program::ExprT> emitExpr(mlir::AffineExpr expr);
 
 } // namespace mlsys

@@ -547,6 +547,9 @@ def Graph_SoftmaxOp : Graph_PureOp<"softmax", [SameOperandsAndResultType]> {
 // Fusions
 //===----------------------------------------------------------------------===//
 
+/// What passes between fusions.
+def Graph_FusionValue : AnyTypeOf<[Graph_Tensor, Graph_KvLayerType]>;
+
 def Graph_FusionOp : Graph_Op<"fusion", [IsolatedFromAbove, Pure,
     SingleBlockImplicitTerminator<"::mlsys::graph::YieldOp">]> {
   let summary = "Operations that become one kernel";
@@ -565,8 +568,8 @@ def Graph_FusionOp : Graph_Op<"fusion", [IsolatedFromAbove, Pure,
     }
     ```
   }];
-  let arguments = (ins StrAttr:$kind, Variadic<AnyType>:$inputs);
-  let results = (outs Variadic<AnyType>:$results);
+  let arguments = (ins StrAttr:$kind, Variadic<Graph_FusionValue>:$inputs);
+  let results = (outs Variadic<Graph_FusionValue>:$results);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
     $kind `(` $inputs `)` attr-dict-with-keyword `:` functional-type($inputs, $results) $body
@@ -577,7 +580,7 @@ def Graph_FusionOp : Graph_Op<"fusion", [IsolatedFromAbove, Pure,
 def Graph_YieldOp : Graph_Op<"yield", [Pure, Terminator, HasParent<"::mlsys::graph::FusionOp">]> {
   let summary = "The results of a fusion";
   let description = "Ends a `graph.fusion`.";
-  let arguments = (ins Variadic<AnyType>:$values);
+  let arguments = (ins Variadic<Graph_FusionValue>:$values);
   let assemblyFormat = "attr-dict ($values^ `:` type($values))?";
   let builders = [OpBuilder<(ins), [{ (void)$_state; }]>];
 }
