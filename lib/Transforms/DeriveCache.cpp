@@ -116,9 +116,15 @@ void StepBuilder::createFunction() {
 
 /// The last tokens' rows of a value that exists for all tokens.
 Value StepBuilder::getLastTokens(Value value) {
+  if (Value known = last.lookup(value))
+    return known;
+  // Equal rows need not be looked up.
+  auto repeat = value.getDefiningOp<BroadcastOp>();
+  if (repeat && layout.classify(repeat.getInput().getType()) == TokenClass::Invariant) {
+    copy(repeat, /*lastTokens=*/true);
+    return last.lookup(value);
+  }
   Value &result = last[value];
-  if (result)
-    return result;
   Value rows = all.lookup(value);
   Location loc = value.getLoc();
   RankedTensorType type = typeOf(value);

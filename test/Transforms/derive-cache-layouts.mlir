@@ -111,3 +111,31 @@ func.func @forward(%ids: !ids {graph.role = "token_ids"}) -> (tensor<?x4xf32, #g
   %m = graph.reduce max %l dims [1] : !x -> tensor<?x4xf32, #graph.dims<[B, 4]>>
   return %m, %l : tensor<?x4xf32, #graph.dims<[B, 4]>>, !x
 }
+
+// -----
+
+!ids = tensor<?x?xi64, #graph.dims<[B, S]>>
+!q = tensor<?x?x1x4xf32, #graph.dims<[B, S, 1, 4]>>
+!x = tensor<?x?x4xf32, #graph.dims<[B, S, 4]>>
+
+// Rows that are equal for all tokens are made for the last tokens, not looked up.
+// CHECK-LABEL: func.func @step
+// CHECK:         %[[C:.*]] = graph.constant dense<2.000000e+00>
+// CHECK:         graph.broadcast %[[C]] dims [] : tensor<f32> -> tensor<?x4xf32, #graph.dims<[T, 4]>>
+// CHECK:         graph.paged_attention
+// CHECK-COUNT-1: graph.last_token
+// CHECK-NOT:     graph.last_token
+// CHECK:         %[[LAST:.*]] = graph.broadcast %[[C]] dims [] : tensor<f32> -> tensor<?x4xf32, #graph.dims<[R, 4]>>
+// CHECK:         graph.mul %{{.*}}, %[[LAST]]
+func.func @forward(%ids: !ids {graph.role = "token_ids"}) -> (!x {graph.role = "logits"}) attributes {graph.phase = "plain"} {
+  %table = graph.constant dense<1.0> : tensor<4x4xf32>
+  %c = graph.constant dense<2.0> : tensor<f32>
+  %cs = graph.broadcast %c dims [] : tensor<f32> -> !x
+  %x = graph.gather %table, %ids : tensor<4x4xf32>, !ids -> !x
+  %y = graph.mul %x, %cs : !x
+  %q = graph.reshape %y : !x -> !q
+  %a = graph.attention %q, %q, %q causal scale 1.0 : !q, !q
+  %l = graph.reshape %a : !q -> !x
+  %z = graph.mul %l, %cs : !x
+  return %z : !x
+}
