@@ -45,6 +45,8 @@ static LogicalResult checkTypes(KernelBuilder &kernel, Type element, Type keyEle
            << element << ", which no CUDA kernel computes: use f32, f16 or bf16";
   if (element != keyElement)
     return kernel.fusion.emitOpError("has queries of ") << element << " but keys of " << keyElement;
+  if (ShapedType::isDynamic(dim))
+    return kernel.fusion.emitOpError("has heads of a size that is no number");
   if (dim % 8 != 0 || dim > maxHeadDim)
     return kernel.fusion.emitOpError("has heads of ")
            << dim << " elements: CUDA attention takes multiples of 8 up to " << maxHeadDim;
