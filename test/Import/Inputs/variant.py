@@ -8,6 +8,10 @@ usage: variant.py SOURCE DESTINATION [CHANGE ...]
   add:TENSOR            adds a copy of model.norm.weight under this name
   shape:TENSOR=JSON     changes the shape that the header says
   dtype:TENSOR=NAME     changes the type that the header says
+  offsets:TENSOR=JSON   changes the extent that the header says
+  unlist:TENSOR         removes a tensor from the index of the shards
+  cut:FILE=N            keeps the first N bytes of a file
+  hex:FILE=HEX          overwrites a file's first bytes
   write:FILE=TEXT       writes a file
   remove:FILE           removes one
 """
@@ -36,6 +40,8 @@ def change_tensors(path, kind, name, value):
         header[name] = entry
     elif kind == "shape":
         header[name]["shape"] = json.loads(value)
+    elif kind == "offsets":
+        header[name]["data_offsets"] = json.loads(value)
     else:
         header[name]["dtype"] = value
     text = json.dumps(header).encode()
@@ -66,6 +72,16 @@ def main():
             config_path.write_text(json.dumps(config))
         elif kind == "write":
             (folder / name).write_text(value)
+        elif kind == "cut":
+            (folder / name).write_bytes((folder / name).read_bytes()[: int(value)])
+        elif kind == "hex":
+            data = bytes.fromhex(value)
+            (folder / name).write_bytes(data + (folder / name).read_bytes()[len(data) :])
+        elif kind == "unlist":
+            path = folder / "model.safetensors.index.json"
+            index = json.loads(path.read_text())
+            del index["weight_map"][name]
+            path.write_text(json.dumps(index))
         elif kind == "remove":
             (folder / name).unlink()
         else:
