@@ -131,7 +131,7 @@ std::optional<uint64_t> Gguf::getUnsigned(std::string_view key) const {
   if (!value)
     return std::nullopt;
   std::optional<uint64_t> number = value->asUnsigned();
-  if (!number)
+  if (!number || value->type == GgufType::Bool)
     wrongType(*this, key, *value, "an integer that is not negative");
   return number;
 }
@@ -141,7 +141,7 @@ std::optional<double> Gguf::getDouble(std::string_view key) const {
   if (!value)
     return std::nullopt;
   std::optional<double> number = value->asDouble();
-  if (!number)
+  if (!number || value->type == GgufType::Bool)
     wrongType(*this, key, *value, "a number");
   return number;
 }
