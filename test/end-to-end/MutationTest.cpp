@@ -39,7 +39,7 @@ bool imports(const std::string &path, const ImportOptions &options) {
 }
 
 TEST(Mutation, ConfigJson) {
-  TempFolder folder;
+  TempFolder folder(rt::test::memoryParent());
   std::string good = readBytes(test::dataPath("models/llama3_rope/config.json"));
   Mutator mutator(1);
   ImportOptions random;
@@ -54,7 +54,7 @@ TEST(Mutation, ConfigJson) {
 }
 
 TEST(Mutation, ConfigJsonAgainstWeights) {
-  TempFolder folder;
+  TempFolder folder(rt::test::memoryParent());
   std::string source = test::dataPath("models/llama");
   folder.write("model.safetensors", readBytes(source + "/model.safetensors"));
   std::string good = readBytes(source + "/config.json");
@@ -69,7 +69,7 @@ TEST(Mutation, ConfigJsonAgainstWeights) {
 }
 
 TEST(Mutation, TextFiles) {
-  TempFolder folder;
+  TempFolder folder(rt::test::memoryParent());
   std::string source = test::dataPath("models/llama");
   folder.write("config.json", readBytes(source + "/config.json"));
   ImportOptions random;

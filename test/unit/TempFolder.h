@@ -19,8 +19,9 @@ namespace mlsys::rt::test {
 /// A new folder that is removed with everything in it.
 class TempFolder {
 public:
-  TempFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "mlsys-XXXXXX").string();
+  explicit TempFolder(
+      const std::filesystem::path &parent = std::filesystem::temp_directory_path()) {
+    std::string pattern = (parent / "mlsys-XXXXXX").string();
     if (!::mkdtemp(pattern.data()))
       ADD_FAILURE() << "cannot make a temporary folder";
     root = pattern;
@@ -52,6 +53,15 @@ public:
 private:
   std::filesystem::path root;
 };
+
+/// A parent for folders with thousands of short-lived files: memory, if there is
+/// such a file system.
+inline std::filesystem::path memoryParent() {
+  std::error_code ignored;
+  if (std::filesystem::is_directory("/dev/shm", ignored) && ::access("/dev/shm", W_OK) == 0)
+    return "/dev/shm";
+  return std::filesystem::temp_directory_path();
+}
 
 /// The message of the exception of type E that `function` throws.
 template <typename E, typename F> std::string messageOf(F &&function) {
