@@ -7,6 +7,7 @@
 #include "mlsys/IR/Graph.h"
 
 #include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -104,6 +105,67 @@ LogicalResult DimsAttr::verifyEncoding(ArrayRef<int64_t> shape, Type elementType
                          << (ShapedType::isDynamic(extent) ? "?" : std::to_string(extent));
   }
   return success();
+}
+
+//===----------------------------------------------------------------------===//
+// #graph.symbol and the attributes of functions and modules
+//===----------------------------------------------------------------------===//
+
+LogicalResult SymbolAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringRef name,
+                                 int64_t min, int64_t max, int64_t hint) {
+  std::optional<DimExpr> dim = DimExpr::parse(name);
+  if (!dim || dim->asSymbol() != name.str())
+    return emitError() << "'" << name << "' cannot be the name of a symbol";
+  if (min < 0 || max < -1 || hint < min || (max >= 0 && hint > max))
+    return emitError() << "symbol '" << name << "' cannot have the hint " << hint << " and the range "
+                       << min << " to " << max;
+  return success();
+}
+
+static LogicalResult verifySymbolList(Operation *op, Attribute value) {
+  auto list = dyn_cast<ArrayAttr>(value);
+  if (!list || !llvm::all_of(list, llvm::IsaPred<SymbolAttr>))
+    return op->emitOpError() << symbolsAttrName << " is not an array of #graph.symbol";
+  llvm::StringSet<> names;
+  for (auto symbol : list.getAsRange<SymbolAttr>())
+    if (!names.insert(symbol.getName()).second)
+      return op->emitOpError() << symbolsAttrName << " lists '" << symbol.getName() << "' twice";
+  return success();
+}
+
+LogicalResult GraphDialect::verifyOperationAttribute(Operation *op, NamedAttribute attribute) {
+  StringRef name = attribute.getName();
+  Attribute value = attribute.getValue();
+  if (name == symbolsAttrName)
+    return verifySymbolList(op, value);
+  if (name == weightFilesAttrName) {
+    auto list = dyn_cast<ArrayAttr>(value);
+    if (!list || !llvm::all_of(list, llvm::IsaPred<StringAttr>))
+      return op->emitOpError() << weightFilesAttrName << " is not an array of strings";
+  }
+  if (name == phaseAttrName && !isa<StringAttr>(value))
+    return op->emitOpError() << phaseAttrName << " is not a string";
+  if (name == bucketAttrName && !isa<IntegerAttr>(value))
+    return op->emitOpError() << bucketAttrName << " is not an integer";
+  return success();
+}
+
+/// What arguments and results of functions carry.
+static LogicalResult verifyPort(Operation *op, NamedAttribute attribute) {
+  StringRef name = attribute.getName();
+  if ((name == roleAttrName || name == nameAttrName) && !isa<StringAttr>(attribute.getValue()))
+    return op->emitOpError() << name << " is not a string";
+  return success();
+}
+
+LogicalResult GraphDialect::verifyRegionArgAttribute(Operation *op, unsigned, unsigned,
+                                                     NamedAttribute attribute) {
+  return verifyPort(op, attribute);
+}
+
+LogicalResult GraphDialect::verifyRegionResultAttribute(Operation *op, unsigned, unsigned,
+                                                        NamedAttribute attribute) {
+  return verifyPort(op, attribute);
 }
 
 //===----------------------------------------------------------------------===//

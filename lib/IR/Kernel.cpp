@@ -110,3 +110,68 @@ LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
                                     << kernel.getArgumentTypes()[index];
   return success();
 }
+
+/// Parsing makes an empty block of an empty region.
+static bool hasPrologue(ContractOp op) {
+  return llvm::any_of(op.getPrologue(), [](Block &block) {
+    return !block.empty() || block.getNumArguments() != 0;
+  });
+}
+
+LogicalResult ContractOp::verify() {
+  bool gemv = getMethod() == "gemv";
+  if (!gemv && getMethod() != "matmul")
+    return emitOpError("method '") << getMethod() << "' is not matmul or gemv";
+  size_t numConstants = gemv ? 4 : 6;
+  if (getConfig().size() != numConstants)
+    return emitOpError() << getMethod() << " takes " << numConstants << " constants instead of "
+                         << getConfig().size();
+  if (getWeights().empty())
+    return emitOpError("has no weight");
+  if (!llvm::all_equal(getWeights().getTypes()))
+    return emitOpError("has weights of different types");
+  if ((getLhs() != nullptr) == hasPrologue(*this))
+    return emitOpError("needs either a left side or a prologue");
+  return success();
+}
+
+LogicalResult ContractOp::verifyRegions() {
+  auto takes = [](Block &block, unsigned count) {
+    return block.getNumArguments() == count &&
+           llvm::all_of(block.getArgumentTypes(), [](Type type) { return type.isIndex(); });
+  };
+  if (hasPrologue(*this)) {
+    Block &prologue = getPrologue().front();
+    if (!takes(prologue, 2) || prologue.empty() || !isa<YieldOp>(prologue.back()))
+      return emitOpError("prologue must take a row and a column and yield an element");
+  }
+  if (!takes(getEpilogue().front(), 4))
+    return emitOpError("epilogue must take a row, a column, and numbers of rows and columns");
+  return success();
+}
+
+LogicalResult TileLoadOp::verify() {
+  auto contract = (*this)->getParentOfType<ContractOp>();
+  if (!contract)
+    return emitOpError("stands outside a kernel.contract");
+  int64_t product = getProduct(), count = contract.getWeights().size();
+  if (product < 0 || product >= count)
+    return emitOpError("reads product ") << product << " of " << count;
+  return success();
+}
+
+LogicalResult AttentionOp::verify() {
+  bool plain = getMethod() == "plain", decode = getMethod() == "decode";
+  if (!plain && !decode && getMethod() != "prefill")
+    return emitOpError("method '") << getMethod() << "' is not prefill, decode or plain";
+  size_t numMetadata = plain ? 0 : decode ? 2 : 3, numExtents = plain ? 2 : 1;
+  if (plain != (getValue() != nullptr) || getMetadata().size() != numMetadata ||
+      getExtents().size() != numExtents)
+    return emitOpError() << getMethod() << " takes " << (plain ? "a" : "no") << " value, "
+                         << numMetadata << " buffers of metadata and " << numExtents << " extents";
+  int64_t heads = getHeads(), keyHeads = getKvHeads();
+  if (heads < 1 || keyHeads < 1 || heads % keyHeads || static_cast<int64_t>(getHeadDim()) < 1)
+    return emitOpError("has ") << heads << " heads of " << static_cast<int64_t>(getHeadDim())
+                               << " elements over " << keyHeads << " key heads";
+  return success();
+}

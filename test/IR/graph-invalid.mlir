@@ -657,3 +657,53 @@ func.func private @cache_without_heads(!graph.kv_cache<layers = 2, heads = 0, di
 
 // expected-error @below {{a KV cache holds floats, not 'i32'}}
 func.func private @layer_of_integers(!graph.kv_layer<layers = 2, heads = 1, dim = 16, page = 8, i32>)
+
+// -----
+
+// expected-error @below {{'B*S' cannot be the name of a symbol}}
+func.func private @symbol_name() attributes {graph.symbols = [#graph.symbol<"B*S", min = 1, max = 8, hint = 8>]}
+
+// -----
+
+// expected-error @below {{symbol 'S' cannot have the hint 9 and the range 1 to 8}}
+func.func private @symbol_hint() attributes {graph.symbols = [#graph.symbol<"S", min = 1, max = 8, hint = 9>]}
+
+// -----
+
+// expected-error @below {{symbol 'S' cannot have the hint 1 and the range -1 to -1}}
+func.func private @symbol_range() attributes {graph.symbols = [#graph.symbol<"S", min = -1, max = -1, hint = 1>]}
+
+// -----
+
+// expected-error @below {{graph.symbols lists 'S' twice}}
+func.func private @symbol_twice() attributes {graph.symbols = [#graph.symbol<"S", min = 1, max = 8, hint = 8>, #graph.symbol<"S", min = 1, max = -1, hint = 8>]}
+
+// -----
+
+// expected-error @below {{graph.symbols is not an array of #graph.symbol}}
+func.func private @symbol_strings() attributes {graph.symbols = ["S"]}
+
+// -----
+
+// expected-error @below {{graph.weight_files is not an array of strings}}
+module attributes {graph.weight_files = [1]} {}
+
+// -----
+
+// expected-error @below {{graph.phase is not a string}}
+func.func private @phase() attributes {graph.phase = 1}
+
+// -----
+
+// expected-error @below {{graph.bucket is not an integer}}
+func.func private @bucket() attributes {graph.bucket = "1"}
+
+// -----
+
+// expected-error @below {{graph.role is not a string}}
+func.func private @role(tensor<4xf32> {graph.role = 1})
+
+// -----
+
+// expected-error @below {{graph.name is not a string}}
+func.func private @name() -> (tensor<4xf32> {graph.name = 1})

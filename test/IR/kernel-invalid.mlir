@@ -115,3 +115,121 @@ func.func @launch_type(%x: memref<?xf16>) {
 
 // expected-error @below {{expects parent op 'kernel.func'}}
 func.func @return_outside() { "kernel.return"() : () -> () }
+
+// -----
+
+kernel.func @block_id() attributes {target = "cuda", kind = "loop"} {
+  // expected-error @below {{attribute 'dim' failed to satisfy constraint}}
+  %0 = kernel.block_id 3
+  kernel.return
+}
+
+// -----
+
+kernel.func @contract_method(%x: memref<?xf32>, %w: memref<?xf32>, %h: memref<?xf16>, %n: index) attributes {target = "cuda", kind = "dot"} {
+  // expected-error @below {{method 'conv' is not matmul or gemv}}
+  kernel.contract "conv" [1, 16, 8, 1024] weights(%w : memref<?xf32>) lhs(%x : memref<?xf32>) shape(%n, %n, %n) at(%n, %n) prologue { } epilogue { ^bb0(%r: index, %c: index, %rs: index, %cs: index): }
+  kernel.return
+}
+
+// -----
+
+kernel.func @contract_config(%x: memref<?xf32>, %w: memref<?xf32>, %h: memref<?xf16>, %n: index) attributes {target = "cuda", kind = "dot"} {
+  // expected-error @below {{gemv takes 4 constants instead of 3}}
+  kernel.contract "gemv" [1, 16, 8] weights(%w : memref<?xf32>) lhs(%x : memref<?xf32>) shape(%n, %n, %n) at(%n, %n) prologue { } epilogue { ^bb0(%r: index, %c: index, %rs: index, %cs: index): }
+  kernel.return
+}
+
+// -----
+
+kernel.func @contract_weights(%x: memref<?xf32>, %w: memref<?xf32>, %h: memref<?xf16>, %n: index) attributes {target = "cuda", kind = "dot"} {
+  // expected-error @below {{has no weight}}
+  "kernel.contract"(%x, %n, %n, %n, %n, %n) <{method = "matmul", config = array<i32: 64, 64, 32, 3, 2, 2>, operandSegmentSizes = array<i32: 0, 1, 1, 1, 1, 1, 1>}> ({
+  }, {
+  ^bb0(%r: index, %c: index, %rs: index, %cs: index):
+  }) : (memref<?xf32>, index, index, index, index, index) -> ()
+  kernel.return
+}
+
+// -----
+
+kernel.func @contract_types(%x: memref<?xf32>, %w: memref<?xf32>, %h: memref<?xf16>, %n: index) attributes {target = "cuda", kind = "dot"} {
+  // expected-error @below {{has weights of different types}}
+  kernel.contract "gemv" [1, 16, 8, 1024] weights(%w, %h : memref<?xf32>, memref<?xf16>) lhs(%x : memref<?xf32>) shape(%n, %n, %n) at(%n, %n) prologue { } epilogue { ^bb0(%r: index, %c: index, %rs: index, %cs: index): }
+  kernel.return
+}
+
+// -----
+
+kernel.func @contract_sides(%x: memref<?xf32>, %w: memref<?xf32>, %h: memref<?xf16>, %n: index) attributes {target = "cuda", kind = "dot"} {
+  // expected-error @below {{needs either a left side or a prologue}}
+  kernel.contract "gemv" [1, 16, 8, 1024] weights(%w : memref<?xf32>) shape(%n, %n, %n) at(%n, %n) prologue { } epilogue { ^bb0(%r: index, %c: index, %rs: index, %cs: index): }
+  kernel.return
+}
+
+// -----
+
+kernel.func @contract_prologue(%x: memref<?xf32>, %w: memref<?xf32>, %h: memref<?xf16>, %n: index) attributes {target = "cuda", kind = "dot"} {
+  // expected-error @below {{prologue must take a row and a column and yield an element}}
+  kernel.contract "gemv" [1, 16, 8, 1024] weights(%w : memref<?xf32>) shape(%n, %n, %n) at(%n, %n) prologue { ^bb0(%m: index): } epilogue { ^bb0(%r: index, %c: index, %rs: index, %cs: index): }
+  kernel.return
+}
+
+// -----
+
+kernel.func @contract_epilogue(%x: memref<?xf32>, %w: memref<?xf32>, %h: memref<?xf16>, %n: index) attributes {target = "cuda", kind = "dot"} {
+  // expected-error @below {{epilogue must take a row, a column, and numbers of rows and columns}}
+  kernel.contract "gemv" [1, 16, 8, 1024] weights(%w : memref<?xf32>) lhs(%x : memref<?xf32>) shape(%n, %n, %n) at(%n, %n) prologue { } epilogue { ^bb0(%r: index): }
+  kernel.return
+}
+
+// -----
+
+kernel.func @tile_load_outside(%x: memref<?xf32>, %w: memref<?xf32>, %h: memref<?xf16>, %n: index) attributes {target = "cuda", kind = "dot"} {
+  // expected-error @below {{stands outside a kernel.contract}}
+  %0 = kernel.tile_load 0 [%n, %n] : f32
+  kernel.return
+}
+
+// -----
+
+kernel.func @tile_load_product(%x: memref<?xf32>, %w: memref<?xf32>, %n: index) attributes {target = "cuda", kind = "dot"} {
+  kernel.contract "gemv" [1, 16, 8, 1024] weights(%w : memref<?xf32>) lhs(%x : memref<?xf32>) shape(%n, %n, %n) at(%n, %n) prologue { } epilogue {
+  ^bb0(%r: index, %c: index, %rs: index, %cs: index):
+    // expected-error @below {{reads product 1 of 1}}
+    %0 = kernel.tile_load 1 [%r, %c] : f32
+  }
+  kernel.return
+}
+
+// -----
+
+kernel.func @attention_method(%x: memref<?xf32>, %w: memref<?xf32>, %h: memref<?xf16>, %n: index) attributes {target = "cuda", kind = "dot"} {
+  // expected-error @below {{method 'linear' is not prefill, decode or plain}}
+  kernel.attention "linear" query(%x : memref<?xf32>) key(%w : memref<?xf32>) extents(%n) result(%x : memref<?xf32>) {heads = 4 : i64, kv_heads = 2 : i64, head_dim = 16 : i64, page_size = 0 : i64, page_stride = 0 : i64, heads_per_block = 1 : i64, scale = 1.0 : f32}
+  kernel.return
+}
+
+// -----
+
+kernel.func @attention_operands(%x: memref<?xf32>, %w: memref<?xf32>, %h: memref<?xf16>, %n: index) attributes {target = "cuda", kind = "dot"} {
+  // expected-error @below {{plain takes a value, 0 buffers of metadata and 2 extents}}
+  kernel.attention "plain" query(%x : memref<?xf32>) key(%w : memref<?xf32>) value(%w : memref<?xf32>) extents(%n) result(%x : memref<?xf32>) {heads = 4 : i64, kv_heads = 2 : i64, head_dim = 16 : i64, page_size = 0 : i64, page_stride = 0 : i64, heads_per_block = 1 : i64, scale = 1.0 : f32}
+  kernel.return
+}
+
+// -----
+
+kernel.func @attention_metadata(%x: memref<?xf32>, %w: memref<?xf32>, %h: memref<?xf16>, %n: index) attributes {target = "cuda", kind = "dot"} {
+  // expected-error @below {{decode takes no value, 2 buffers of metadata and 1 extents}}
+  kernel.attention "decode" query(%x : memref<?xf32>) key(%w : memref<?xf32>) extents(%n) result(%x : memref<?xf32>) {heads = 4 : i64, kv_heads = 2 : i64, head_dim = 16 : i64, page_size = 0 : i64, page_stride = 0 : i64, heads_per_block = 1 : i64, scale = 1.0 : f32}
+  kernel.return
+}
+
+// -----
+
+kernel.func @attention_heads(%x: memref<?xf32>, %w: memref<?xf32>, %h: memref<?xf16>, %n: index) attributes {target = "cuda", kind = "dot"} {
+  // expected-error @below {{has 4 heads of 16 elements over 3 key heads}}
+  kernel.attention "plain" query(%x : memref<?xf32>) key(%w : memref<?xf32>) value(%w : memref<?xf32>) extents(%n, %n) result(%x : memref<?xf32>) {heads = 4 : i64, kv_heads = 3 : i64, head_dim = 16 : i64, page_size = 0 : i64, page_stride = 0 : i64, heads_per_block = 1 : i64, scale = 1.0 : f32}
+  kernel.return
+}

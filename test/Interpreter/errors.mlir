@@ -38,6 +38,19 @@
 // RUN: not mlsys-translate --interpret %s --function external 2>&1 | FileCheck %s --check-prefix=EXTERNAL
 // EXTERNAL: error: function 'external' has no body
 
+// RUN: not mlsys-translate --interpret %s --function write --cache-pages 2 2>&1 | FileCheck %s --check-prefix=SLOT
+// SLOT: error: 'graph.cache_write' writes slot 9 of a cache of 8
+
+// RUN: not mlsys-translate --interpret %s --function unknown_type 2>&1 | FileCheck %s --check-prefix=TYPE
+// TYPE: error: weight 'w' has the unknown type 'q9'
+
+// RUN: not mlsys-translate --interpret %s --function add --input 'dense<1.0>' 2>&1 | FileCheck %s --check-prefix=INPUT
+// INPUT: error: input 'dense<1.0>' is not like dense<[1, 2]> : tensor<2xi64>
+
+// RUN: echo 'module attributes {graph.weight_files = ["none.safetensors"]} {}' > %t.mlir
+// RUN: not mlsys-translate --interpret %t.mlir --weights-dir %S 2>&1 | FileCheck %s --check-prefix=FILE
+// FILE: error: cannot read 'none.safetensors': No such file
+
 !vector = tensor<?xf32, #graph.dims<[N]>>
 func.func @add(%x: !vector, %y: !vector {graph.name = "y"}) -> !vector
     attributes {graph.symbols = [#graph.symbol<"N", min = 1, max = 8, hint = 4>]} {
@@ -70,6 +83,19 @@ func.func @other() -> tensor<f32> {
 
 func.func @weight() -> tensor<2xf32> {
   %0 = graph.weight "w" : tensor<2xf32> from #graph.weight_source<file = 3, offset = 0, bytes = 8, dtype = "f32", shape = [2]>
+  return %0 : tensor<2xf32>
+}
+
+func.func @write(%cache: !graph.kv_cache<layers = 1, heads = 1, dim = 2, page = 4, f32>) {
+  %k = graph.constant dense<1.0> : tensor<1x1x2xf32>
+  %slot = graph.constant dense<9> : tensor<1xi64>
+  %0 = graph.cache_layer %cache layer 0 : !graph.kv_cache<layers = 1, heads = 1, dim = 2, page = 4, f32> -> !graph.kv_layer<layers = 1, heads = 1, dim = 2, page = 4, f32>
+  %1 = graph.cache_write key %0, %k, %slot : !graph.kv_layer<layers = 1, heads = 1, dim = 2, page = 4, f32>, tensor<1x1x2xf32>, tensor<1xi64>
+  return
+}
+
+func.func @unknown_type() -> tensor<2xf32> {
+  %0 = graph.weight "w" : tensor<2xf32> from #graph.weight_source<file = 0, offset = 0, bytes = 8, dtype = "q9", shape = [2]>
   return %0 : tensor<2xf32>
 }
 

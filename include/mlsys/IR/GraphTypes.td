@@ -41,6 +41,9 @@ def Graph_Dialect : Dialect {
   let useDefaultAttributePrinterParser = 1;
   let useDefaultTypePrinterParser = 1;
   let hasConstantMaterializer = 1;
+  let hasOperationAttrVerify = 1;
+  let hasRegionArgAttrVerify = 1;
+  let hasRegionResultAttrVerify = 1;
 }
 
 //===----------------------------------------------------------------------===//
@@ -72,7 +75,7 @@ def Graph_DimsAttr : Graph_Attr<"Dims", "dims",
 def Graph_SymbolAttr : Graph_Attr<"Symbol", "symbol"> {
   let summary = "A named extent with its range and a typical value";
   let description = [{
-    `max` is inclusive; -1 means unbounded.
+    `max` is inclusive; -1 means unbounded. The hint is within the range.
 
     ```mlir
     #graph.symbol<"T", min = 1, max = 512, hint = 512>
@@ -81,6 +84,7 @@ def Graph_SymbolAttr : Graph_Attr<"Symbol", "symbol"> {
   let parameters = (ins StringRefParameter<>:$name, "int64_t":$min,
                         "int64_t":$max, "int64_t":$hint);
   let assemblyFormat = "`<` $name `,` `min` `=` $min `,` `max` `=` $max `,` `hint` `=` $hint `>`";
+  let genVerifyDecl = 1;
 }
 
 def Graph_WeightSourceAttr : Graph_Attr<"WeightSource", "weight_source"> {

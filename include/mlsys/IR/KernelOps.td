@@ -168,7 +168,7 @@ def Kernel_BlockIdOp : Kernel_Op<"block_id", [Pure]> {
     %b = kernel.block_id 0
     ```
   }];
-  let arguments = (ins I32Attr:$dim);
+  let arguments = (ins ConfinedAttr<I32Attr, [IntNonNegative, IntMaxValue<2>]>:$dim);
   let results = (outs Index:$result);
   let assemblyFormat = "$dim attr-dict";
 }
@@ -245,6 +245,8 @@ def Kernel_ContractOp : Kernel_Op<"contract", [SingleBlock, NoTerminator, AttrSi
     `shape` `(` $m `,` $n `,` $k `)` `at` `(` $row0 `,` $col0 `)` attr-dict-with-keyword
     `prologue` $prologue `epilogue` $epilogue
   }];
+  let hasVerifier = 1;
+  let hasRegionVerifier = 1;
 }
 
 def Kernel_TileLoadOp : Kernel_Op<"tile_load", [Pure]> {
@@ -259,6 +261,7 @@ def Kernel_TileLoadOp : Kernel_Op<"tile_load", [Pure]> {
   let arguments = (ins I64Attr:$product, Index:$m, Index:$n);
   let results = (outs AnyType:$result);
   let assemblyFormat = "$product `[` $m `,` $n `]` attr-dict `:` type($result)";
+  let hasVerifier = 1;
 }
 
 def Kernel_YieldOp : Kernel_Op<"yield", [Pure, Terminator, HasParent<"ContractOp">]> {
@@ -294,6 +297,7 @@ def Kernel_AttentionOp : Kernel_Op<"attention", [AttrSizedOperandSegments]> {
     (`value` `(` $value^ `:` type($value) `)`)? (`metadata` `(` $metadata^ `:` type($metadata) `)`)?
     `extents` `(` $extents `)` `result` `(` $result `:` type($result) `)` attr-dict
   }];
+  let hasVerifier = 1;
 }
 
 #endif // MLSYS_IR_KERNELOPS_TD
