@@ -24,15 +24,17 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def load_eager(arguments):
+def make_eager(arguments):
+    """The same architecture with random weights: GGUF weights that transformers keeps packed
+    would be slower."""
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.set_num_threads(arguments.threads)
     dtype = torch.bfloat16 if arguments.dtype == "bf16" else torch.float32
     folder, name = os.path.split(os.path.abspath(arguments.model))
-    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=dtype)
-    return model.eval()
+    config = AutoConfig.from_pretrained(folder, gguf_file=name)
+    return AutoModelForCausalLM.from_config(config, dtype=dtype).to(dtype).eval()
 
 
 def time_eager(model, arguments):
@@ -85,7 +87,7 @@ def main():
     import torch
     import transformers
 
-    model = load_eager(arguments)
+    model = make_eager(arguments)
     time_eager(model, arguments)
     times = {"mlsys": [], "eager": []}
     for repetition in range(arguments.repetitions):
