@@ -16,13 +16,17 @@
 #include "mlsys/CodeGen/FusionLowering.h"
 #include "mlsys/CodeGen/Passes.h"
 
+#include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
+#include "mlir/Conversion/LLVMCommon/ConversionTarget.h"
+#include "mlir/Dialect/AMX/Transforms.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
 #include "mlir/Dialect/Math/Transforms/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/DialectConversion.h"
 #include "mlir/Transforms/Passes.h"
 
 #include <limits>
@@ -100,6 +104,24 @@ static void unpackArguments(kernel::FuncOp kernel) {
   kernel.erase();
 }
 
+/// Converts AMX and the branches that carry its tiles together: the type of a tile is
+/// known to nobody else.
+static LogicalResult convertTiles(ModuleOp module) {
+  MLIRContext *context = module.getContext();
+  LLVMTypeConverter types(context);
+  RewritePatternSet patterns(context);
+  LLVMConversionTarget target(*context);
+  target.addLegalDialect<arith::ArithDialect, func::FuncDialect, math::MathDialect,
+                         memref::MemRefDialect, vector::VectorDialect,
+                         x86vector::X86VectorDialect>();
+  target.addLegalOp<ModuleOp, UnrealizedConversionCastOp>();
+  target.addIllegalDialect<cf::ControlFlowDialect>();
+  configureAMXLegalizeForExportTarget(target);
+  populateAMXLegalizeForLLVMExportPatterns(types, patterns);
+  cf::populateControlFlowToLLVMConversionPatterns(types, patterns);
+  return applyPartialConversion(module, target, std::move(patterns));
+}
+
 namespace {
 struct LowerToLLVM : mlsys::impl::LowerToLLVMBase<LowerToLLVM> {
   using LowerToLLVMBase::LowerToLLVMBase;
@@ -142,6 +164,9 @@ struct LowerToLLVM : mlsys::impl::LowerToLLVMBase<LowerToLLVM> {
     passes.addPass(createSCFToControlFlowPass());
     passes.addPass(memref::createExpandStridedMetadataPass());
     passes.addPass(createLowerAffinePass());
+    if (failed(runPipeline(passes, module)) || failed(convertTiles(module)))
+      return signalPassFailure();
+    passes.clear();
     ConvertVectorToLLVMPassOptions vectors;
     vectors.amx = true;
     vectors.x86Vector = true;
@@ -152,7 +177,6 @@ struct LowerToLLVM : mlsys::impl::LowerToLLVMBase<LowerToLLVM> {
     passes.addPass(createConvertMathToLibmPass());
     passes.addPass(createFinalizeMemRefToLLVMConversionPass());
     passes.addPass(createArithToLLVMConversionPass());
-    passes.addPass(createConvertControlFlowToLLVMPass());
     passes.addPass(createConvertFuncToLLVMPass());
     passes.addPass(createReconcileUnrealizedCastsPass());
     if (failed(runPipeline(passes, module)))
