@@ -4,6 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "mlsys/CodeGen/EmitObject.h"
 #include "mlsys/Driver/Translations.h"
 #include "mlsys/IR/Kernel.h"
 
@@ -35,6 +36,9 @@ int main(int argc, char **argv) {
                    "Call functions of the graph dialect and print the results");
   action->add_flag("--to-program", program,
                    "Write the program of the kernel stage, without object code, as a FlatBuffer");
+  bool llvmIr = false;
+  action->add_flag("--to-llvm", llvmIr,
+                   "Write the LLVM IR, before optimization, of what -mlsys-lower-to-llvm leaves");
   action->add_flag("--import", import, "The file is a model: print its graph");
   action->require_option(1);
   app.add_option("--function", options.function,
@@ -46,6 +50,10 @@ int main(int argc, char **argv) {
   app.add_option("--weights-dir", options.baseDir, "Where relative paths of weight files start");
   app.add_option("--target", target, "Whose kernels the program has")
       ->check(CLI::IsMember({"cpu", "cuda"}));
+  std::string isa;
+  app.add_option("--isa", isa,
+                 "The instruction set of --to-llvm: x86-64-v3, x86-64-v4, avx512bf16 or amx "
+                 "(default: this machine's)");
   mlsys::ImportOptions importOptions;
   mlsys::ImportOutput importOutput = mlsys::ImportOutput::Ir;
   const std::map<std::string, mlsys::program::DType> dtypes = {
@@ -90,6 +98,15 @@ int main(int argc, char **argv) {
   } else if (program) {
     if (mlir::failed(mlsys::writeProgram(*module, target, file.os())))
       return 1;
+  } else if (llvmIr) {
+    std::optional<mlsys::CpuTarget> cpu =
+        isa.empty() ? mlsys::CpuTarget::host() : mlsys::CpuTarget::get(isa);
+    if (!cpu)
+      return fail("'" + isa + "' is no instruction set of a CPU");
+    llvm::Expected<std::string> text = mlsys::emitLLVMText(*module, *cpu);
+    if (!text)
+      return fail(llvm::toString(text.takeError()));
+    file.os() << *text;
   }
   file.keep();
   return 0;
