@@ -31,7 +31,7 @@ int main(int argc, char **argv) {
   app.add_option("file", input, "The .mlir file; - reads stdin");
   app.add_option("-o", output, "The output file; - is stdout");
   CLI::Option_group *action = app.add_option_group("action");
-  bool interpret = false, program = false, import = false;
+  bool interpret = false, program = false, cuda = false, import = false;
   action->add_flag("--interpret", interpret,
                    "Call functions of the graph dialect and print the results");
   action->add_flag("--to-program", program,
@@ -39,6 +39,7 @@ int main(int argc, char **argv) {
   bool llvmIr = false;
   action->add_flag("--to-llvm", llvmIr,
                    "Write the LLVM IR, before optimization, of what -mlsys-lower-to-llvm leaves");
+  action->add_flag("--to-cuda", cuda, "Write the CUDA text of the kernels of the kernel stage");
   action->add_flag("--import", import, "The file is a model: print its graph");
   action->require_option(1);
   app.add_option("--function", options.function,
@@ -107,6 +108,9 @@ int main(int argc, char **argv) {
     if (!text)
       return fail(llvm::toString(text.takeError()));
     file.os() << *text;
+  } else if (cuda) {
+    if (mlir::failed(mlsys::writeCuda(*module, file.os())))
+      return 1;
   }
   file.keep();
   return 0;

@@ -38,6 +38,10 @@ llvm::Error interpretModule(mlir::ModuleOp module, const InterpretOptions &optio
 mlir::LogicalResult writeProgram(mlir::ModuleOp module, llvm::StringRef target,
                                  llvm::raw_ostream &os);
 
+/// Writes the CUDA text of every kernel of a module at the kernel stage, each after a
+/// line with its name. Diagnostics go to the module's context.
+mlir::LogicalResult writeCuda(mlir::ModuleOp module, llvm::raw_ostream &os);
+
 /// What `mlsys-translate --import` prints.
 enum class ImportOutput { Ir, IrWithLocations, Summary };
 

@@ -1,0 +1,359 @@
+//===- KernelTest.cpp -----------------------------------------------------===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+
+#include "KernelTest.h"
+
+#include "mlsys/CodeGen/EmitCuda.h"
+#include "mlsys/CodeGen/EmitProgram.h"
+#include "mlsys/Driver/Compiler.h"
+#include "mlsys/IR/Kernel.h"
+#include "mlsys/IR/ProgramTypes.h"
+
+#include "runtime/Program.h"
+
+#include "mlir/InitAllDialects.h"
+#include "mlir/InitAllExtensions.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+
+#include <gtest/gtest.h>
+
+using namespace mlir;
+using namespace mlsys;
+using namespace mlsys::test;
+using program::DType;
+
+static constexpr int64_t cachePages = 48;
+
+/// What a request is for the kernels.
+struct KernelTest::Batch {
+  std::vector<int64_t> slots;
+  std::vector<int32_t> positions, queryStart{0}, contextLength, blockTable;
+  int64_t maxPages = 1;
+
+  Batch(const std::vector<Request> &requests, int64_t pageSize) {
+    for (Request request : requests)
+      maxPages = std::max(maxPages, (request.before + request.added + pageSize - 1) / pageSize);
+    // Pages are handed out from the last one down, so that no page is where it would be
+    // by chance.
+    int32_t next = cachePages;
+    for (Request request : requests) {
+      size_t row = blockTable.size();
+      for (int64_t page = 0; page < maxPages; ++page)
+        blockTable.push_back(--next);
+      for (int position = request.before; position < request.before + request.added; ++position) {
+        positions.push_back(position);
+        slots.push_back(blockTable[row + position / pageSize] * pageSize + position % pageSize);
+      }
+      queryStart.push_back(static_cast<int32_t>(positions.size()));
+      contextLength.push_back(request.before + request.added);
+    }
+    EXPECT_GE(next, 0) << "the cache has too few pages for the test";
+  }
+};
+
+static std::string replaceAll(std::string text, const std::string &from, const std::string &to) {
+  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
+    text.replace(at, from.size(), to);
+  return text;
+}
+
+//===----------------------------------------------------------------------===//
+// Compilation
+//===----------------------------------------------------------------------===//
+
+static DialectRegistry makeRegistry() {
+  DialectRegistry registry;
+  registerAllDialects(registry);
+  registerAllExtensions(registry);
+  registry.insert<graph::GraphDialect, kernel::KernelDialect>();
+  registerPasses();
+  return registry;
+}
+
+void KernelTest::build(OwningOpRef<ModuleOp> &module, std::string text, const std::string &type,
+                       bool compile) {
+  module = parseSourceString<ModuleOp>(replaceAll(std::move(text), "$T", type), &context);
+  ASSERT_TRUE(module);
+  if (!compile)
+    return;
+  PipelineOptions options;
+  options.target = "cuda";
+  for (Stage stage : {Stage::Decompose, Stage::Fuse, Stage::Kernel}) {
+    PassManager passes(&context, ModuleOp::getOperationName());
+    ASSERT_TRUE(succeeded(buildPipeline(stage, options, passes)));
+    ASSERT_TRUE(succeeded(passes.run(*module)));
+  }
+}
+
+/// The kernels that each function launches are those that `test.kernels` lists.
+void KernelTest::checkKinds(ModuleOp lowered) {
+  for (auto function : lowered.getOps<func::FuncOp>()) {
+    auto expected = function->getAttrOfType<ArrayAttr>("test.kernels");
+    if (!expected)
+      continue;
+    std::string kinds, wanted;
+    for (auto launch : function.getOps<kernel::LaunchOp>())
+      kinds += SymbolTable::lookupNearestSymbolFrom<kernel::FuncOp>(launch, launch.getKernelAttr())
+                   .getKind()
+                   .str() +
+               " ";
+    for (Attribute kind : expected)
+      wanted += cast<StringAttr>(kind).getValue().str() + " ";
+    EXPECT_EQ(kinds, wanted) << function.getName().str();
+  }
+}
+
+KernelTest::KernelTest(const std::string &text, const std::string &type) : context(makeRegistry()) {
+  dtype = *dtypeNamed(type);
+  // 16-bit: a prologue and the weights of attention are rounded once more than the result.
+  tolerance = dtype == DType::F32 ? 2e-5 : dtype == DType::BF16 ? 1.0 / 64 : 1.0 / 512;
+  build(source, text, type, false);
+  build(reference, text, "f32", false);
+  build(lowered, text, type, true);
+  if (testing::Test::HasFatalFailure())
+    return;
+  checkKinds(*lowered);
+  auto target = emitTargetProgram(*lowered, "cuda", dtype);
+  ASSERT_TRUE(succeeded(target));
+  SymbolTable symbols(*lowered);
+  for (auto &kernel : (*target)->kernels) {
+    auto function = symbols.lookup<kernel::FuncOp>(kernel->name);
+    FailureOr<std::string> cuda = emitCuda(function, getBlockThreads(function, *lowered));
+    ASSERT_TRUE(succeeded(cuda)) << kernel->name;
+    kernel->cuda_text = *cuda;
+  }
+  program::ProgramT program;
+  program.format_version = 1;
+  program.targets.push_back(std::move(*target));
+  packed = packProgram(program);
+  const program::TargetProgram &loaded = *rt::verifyProgram(packed, 0).targets()->Get(0);
+  device = std::make_unique<rt::HostCudaDevice>(0, rt::hostScheduleFromEnvironment());
+  for (uint32_t i = 0; i < rt::length(loaded.constants()); ++i) {
+    const program::Constant &constant = *loaded.constants()->Get(i);
+    ASSERT_FALSE(constant.source()) << "the functions of this test have no weight files";
+    constants.push_back(device->allocate(constant.bytes()));
+    device->upload(constants.back(), constant.data()->data(), constant.bytes());
+  }
+  executor = std::make_unique<rt::Executor>(loaded, *device, constants);
+  if (loaded.cache()) {
+    cache = device->allocate(loaded.cache()->page_bytes() * cachePages);
+    executor->setCache(cache);
+  }
+  interpreter = std::make_unique<Interpreter>(*reference);
+}
+
+KernelTest::~KernelTest() {
+  executor.reset();
+  for (void *constant : constants)
+    device->free(constant);
+  if (cache)
+    device->free(cache);
+}
+
+std::vector<std::string> KernelTest::functions() {
+  std::vector<std::string> names;
+  for (auto function : source->getOps<func::FuncOp>())
+    names.push_back(function.getName().str());
+  return names;
+}
+
+static graph::KvCacheType cacheOf(func::FuncOp function) {
+  for (Type type : function.getArgumentTypes())
+    if (auto cache = dyn_cast<graph::KvCacheType>(type))
+      return cache;
+  return {};
+}
+
+bool KernelTest::usesCache(const std::string &function) {
+  return cacheOf(source->lookupSymbol<func::FuncOp>(function)) != nullptr;
+}
+
+int64_t KernelTest::decodeBatch(const std::string &function) {
+  auto type = cast<RankedTensorType>(
+      source->lookupSymbol<func::FuncOp>(function).getArgumentTypes().front());
+  return type.isDynamicDim(0) ? 0 : type.getDimSize(0);
+}
+
+bool KernelTest::isDynamic(const std::string &function) {
+  auto op = source->lookupSymbol<func::FuncOp>(function);
+  return op->hasAttr(graph::symbolsAttrName);
+}
+
+//===----------------------------------------------------------------------===//
+// Inputs
+//===----------------------------------------------------------------------===//
+
+template <class T> static Tensor fromValues(DType dtype, ArrayRef<int64_t> shape, const std::vector<T> &values) {
+  Tensor tensor(dtype, shape);
+  EXPECT_EQ(tensor.size(), static_cast<int64_t>(values.size()));
+  for (auto [index, value] : llvm::enumerate(values))
+    tensor.setInt(index, value);
+  return tensor;
+}
+
+Tensor KernelTest::makeInput(func::FuncOp function, unsigned index, int64_t tokens,
+                             const Batch *batch) {
+  auto type = cast<RankedTensorType>(function.getArgumentTypes()[index]);
+  SmallVector<int64_t> shape;
+  for (const graph::DimExpr &dim : graph::getDims(type))
+    shape.push_back(dim.evaluate([&](StringRef name) -> int64_t {
+      if (name == "R")
+        return batch->contextLength.size();
+      return name == "P" ? batch->maxPages : tokens;
+    }));
+  DType element = *dtypeOf(type.getElementType());
+  if (auto role = function.getArgAttrOfType<StringAttr>(index, graph::roleAttrName)) {
+    if (role == "slots")
+      return fromValues(element, shape, batch->slots);
+    if (role == "positions")
+      return fromValues(element, shape, batch->positions);
+    if (role == "query_start")
+      return fromValues(element, shape, batch->queryStart);
+    if (role == "context_length")
+      return fromValues(element, shape, batch->contextLength);
+    return fromValues(element, shape, batch->blockTable);
+  }
+  Tensor tensor(element, shape);
+  auto below = function.getArgAttrOfType<IntegerAttr>(index, "test.below");
+  std::normal_distribution<double> normal;
+  for (int64_t i = 0; i < tensor.size(); ++i) {
+    if (tensor.isFloat())
+      tensor.setFloat(i, normal(generator));
+    else
+      tensor.setInt(i, generator() % below.getInt());
+  }
+  return tensor;
+}
+
+/// The same numbers as f32.
+static Tensor widened(const Tensor &tensor) {
+  if (!tensor.isFloat())
+    return tensor;
+  Tensor result(DType::F32, tensor.shape());
+  for (int64_t i = 0; i < tensor.size(); ++i)
+    result.setFloat(i, tensor.getFloat(i));
+  return result;
+}
+
+/// Calls `body(page, layer, part, row, head, element, position)` for each element of the cache;
+/// `position` counts in the order of CUDA's pages.
+template <class Body> static void forCache(const KvPages &pages, Body body) {
+  int64_t position = 0;
+  for (int64_t page = 0; page < pages.pages; ++page)
+    for (int64_t layer = 0; layer < pages.layers; ++layer)
+      for (int64_t part = 0; part < 2; ++part)
+        for (int64_t head = 0; head < pages.heads; ++head)
+          for (int64_t row = 0; row < pages.pageSize; ++row)
+            for (int64_t element = 0; element < pages.headDim; ++element)
+              body(layer, part, page * pages.pageSize + row, head, element, position++);
+}
+
+/// Random pages, on both sides.
+void KernelTest::fillCache(KvPages &pages) {
+  Tensor values(dtype, {pages.pages * pages.layers * 2 * pages.heads * pages.pageSize * pages.headDim});
+  std::normal_distribution<double> normal;
+  for (int64_t i = 0; i < values.size(); ++i)
+    values.setFloat(i, normal(generator));
+  std::vector<std::byte> bytes = values.toBytes();
+  device->upload(cache, bytes.data(), bytes.size());
+  forCache(pages, [&](int64_t layer, int64_t part, int64_t slot, int64_t head, int64_t element, int64_t position) {
+    pages.row(layer, part, slot, head)[element] = static_cast<float>(values.getFloat(position));
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// Comparison
+//===----------------------------------------------------------------------===//
+
+void KernelTest::compareTensor(const std::string &subject, const Tensor &actual,
+                               const Tensor &expected) {
+  ASSERT_EQ(actual.size(), expected.size()) << subject;
+  if (!actual.isFloat()) {
+    for (int64_t i = 0; i < actual.size(); ++i)
+      ASSERT_EQ(actual.getInt(i), expected.getInt(i)) << subject << " at " << i;
+    return;
+  }
+  double squares = 0;
+  for (int64_t i = 0; i < expected.size(); ++i)
+    squares += expected.getFloat(i) * expected.getFloat(i);
+  double typical = std::sqrt(squares / std::max<int64_t>(1, expected.size()));
+  for (int64_t i = 0; i < actual.size(); ++i) {
+    double wanted = expected.getFloat(i), limit = tolerance * (std::abs(wanted) + typical);
+    ASSERT_LE(std::abs(actual.getFloat(i) - wanted), limit)
+        << subject << " at " << i << ": " << actual.getFloat(i) << " instead of " << wanted;
+  }
+}
+
+void KernelTest::compareCache(const std::string &subject, const KvPages &pages) {
+  int64_t count = pages.pages * pages.layers * 2 * pages.heads * pages.pageSize * pages.headDim;
+  std::vector<std::byte> bytes(count * elementBytes(dtype));
+  device->download(bytes.data(), cache, bytes.size());
+  llvm::Expected<Tensor> actual = Tensor::fromBytes(dtype, {count}, bytes);
+  ASSERT_TRUE(static_cast<bool>(actual)) << llvm::toString(actual.takeError());
+  Tensor expected(DType::F32, {count});
+  KvPages copy = pages;
+  forCache(pages, [&](int64_t layer, int64_t part, int64_t slot, int64_t head, int64_t element, int64_t position) {
+    expected.setFloat(position, copy.row(layer, part, slot, head)[element]);
+  });
+  compareTensor(subject + ", KV cache", *actual, expected);
+}
+
+void KernelTest::run(const std::string &name, int64_t tokens, const Batch *batch) {
+  std::string subject = name + " with T = " + std::to_string(tokens);
+  auto function = source->lookupSymbol<func::FuncOp>(name);
+  std::vector<InterpreterValue> arguments;
+  std::shared_ptr<KvPages> pages;
+  std::vector<std::vector<std::byte>> memory;
+  std::vector<std::vector<int64_t>> shapes;
+  std::vector<DType> types;
+  for (auto [index, type] : llvm::enumerate(function.getArgumentTypes())) {
+    if (auto cacheType = dyn_cast<graph::KvCacheType>(type)) {
+      pages = std::make_shared<KvPages>(cachePages, cacheType.getLayers(), cacheType.getHeads(),
+                                        cacheType.getHeadDim(), cacheType.getPageSize(), DType::F32);
+      fillCache(*pages);
+      arguments.push_back(CacheValue{pages});
+      continue;
+    }
+    Tensor input = makeInput(function, index, tokens, batch);
+    arguments.push_back(widened(input));
+    memory.push_back(input.toBytes());
+    shapes.push_back(input.shape().vec());
+    types.push_back(input.dtype());
+  }
+  llvm::Expected<std::vector<InterpreterValue>> expected = interpreter->run(name, arguments);
+  ASSERT_TRUE(static_cast<bool>(expected)) << subject << ": " << llvm::toString(expected.takeError());
+
+  std::vector<rt::InputTensor> inputs;
+  for (size_t i = 0; i < memory.size(); ++i)
+    inputs.push_back({types[i], shapes[i], memory[i].data()});
+  uint32_t index = executor->functionIndex(name);
+  std::vector<std::vector<int64_t>> resultShapes = executor->outputShapes(index, inputs);
+  std::vector<std::vector<std::byte>> results;
+  std::vector<void *> outputs;
+  for (auto [shape, type] : llvm::zip_equal(resultShapes, function.getResultTypes())) {
+    DType element = *dtypeOf(cast<RankedTensorType>(type).getElementType());
+    results.emplace_back(countElements(shape) * elementBytes(element));
+    outputs.push_back(results.back().data());
+  }
+  executor->run(index, inputs, outputs);
+  for (auto [i, type] : llvm::enumerate(function.getResultTypes())) {
+    DType element = *dtypeOf(cast<RankedTensorType>(type).getElementType());
+    llvm::Expected<Tensor> actual = Tensor::fromBytes(element, resultShapes[i], results[i]);
+    ASSERT_TRUE(static_cast<bool>(actual)) << llvm::toString(actual.takeError());
+    compareTensor(subject + ", result " + std::to_string(i), *actual, std::get<Tensor>((*expected)[i]));
+  }
+  if (pages)
+    compareCache(subject, *pages);
+}
+
+void KernelTest::compare(const std::string &function, int64_t tokens) { run(function, tokens, nullptr); }
+
+void KernelTest::compare(const std::string &function, const std::vector<Request> &requests) {
+  graph::KvCacheType type = cacheOf(source->lookupSymbol<func::FuncOp>(function));
+  Batch batch(requests, type.getPageSize());
+  run(function, static_cast<int64_t>(batch.positions.size()), &batch);
+}

@@ -1,0 +1,76 @@
+//===- KernelTest.h - Functions on the host executor and the oracle -------===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "mlsys/Driver/Pipelines.h"
+#include "mlsys/Interpreter/Interpreter.h"
+
+#include "runtime/Executor.h"
+#include "runtime/HostCudaDevice.h"
+
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/IR/OwningOpRef.h"
+
+#include <memory>
+#include <random>
+
+namespace mlsys::test {
+
+/// The new tokens of one request and those that are in the cache already.
+struct Request {
+  int before, added;
+};
+
+/// A module of the graph dialect whose text has $T for the float type: compiled for
+/// CUDA and loaded onto the host executor, and beside it the same module in f32 on the
+/// interpreter.
+class KernelTest {
+public:
+  /// Compiles; a failure is a failure of the test. `type` is f32, bf16 or f16.
+  KernelTest(const std::string &text, const std::string &type);
+  ~KernelTest();
+
+  bool valid() const { return executor != nullptr; }
+  /// The names of the functions, in order.
+  std::vector<std::string> functions();
+  /// Whether the function takes a KV cache, and the batch of a function of one token a
+  /// request (0 when that is open).
+  bool usesCache(const std::string &function);
+  int64_t decodeBatch(const std::string &function);
+  /// Whether extents depend on the symbol T.
+  bool isDynamic(const std::string &function);
+
+  /// Runs both on the same random inputs and compares results and KV pages. `tokens` is T.
+  void compare(const std::string &function, int64_t tokens);
+  /// The same for a function on the KV cache.
+  void compare(const std::string &function, const std::vector<Request> &requests);
+
+private:
+  struct Batch;
+
+  void build(mlir::OwningOpRef<mlir::ModuleOp> &module, std::string text, const std::string &type,
+             bool compile);
+  void checkKinds(mlir::ModuleOp lowered);
+  Tensor makeInput(mlir::func::FuncOp function, unsigned index, int64_t tokens, const Batch *batch);
+  void fillCache(KvPages &pages);
+  void compareCache(const std::string &subject, const KvPages &pages);
+  void run(const std::string &name, int64_t tokens, const Batch *batch);
+  void compareTensor(const std::string &subject, const Tensor &actual, const Tensor &expected);
+
+  mlir::MLIRContext context;
+  program::DType dtype;
+  double tolerance;
+  mlir::OwningOpRef<mlir::ModuleOp> source, reference, lowered;
+  std::vector<uint8_t> packed;
+  std::unique_ptr<rt::HostCudaDevice> device;
+  std::unique_ptr<rt::Executor> executor;
+  std::unique_ptr<Interpreter> interpreter;
+  std::vector<void *> constants;
+  void *cache = nullptr;
+  std::mt19937 generator{7};
+};
+
+} // namespace mlsys::test
