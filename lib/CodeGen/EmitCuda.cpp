@@ -17,6 +17,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/Matchers.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -112,8 +113,10 @@ static StringRef expressionOf(Operation *op) {
       .Cases({"arith.addf", "arith.addi"}, "$0 + $1")
       .Cases({"arith.subf", "arith.subi"}, "$0 - $1")
       .Cases({"arith.mulf", "arith.muli"}, "$0 * $1")
-      .Cases({"arith.divf", "arith.divsi", "arith.divui"}, "$0 / $1")
-      .Cases({"arith.remsi", "arith.remui"}, "$0 % $1")
+      .Cases({"arith.divf", "arith.divsi"}, "divide($0, $1)")
+      .Case("arith.remsi", "modulo($0, $1)")
+      .Case("arith.divui", "index_div($0, $1)")
+      .Case("arith.remui", "index_mod($0, $1)")
       .Case("arith.andi", "$0 & $1")
       .Case("arith.ori", "$0 | $1")
       .Case("arith.xori", "$0 ^ $1")
@@ -192,8 +195,17 @@ static bool isUnsignedOnSigned(Operation *op) {
   return isa<arith::DivUIOp, arith::RemUIOp, arith::MaxUIOp, arith::MinUIOp>(op);
 }
 
+/// Divisions of indices by constants, which compilers turn into multiplications.
+static StringRef constantDivisionOf(Operation *op) {
+  if (!isa<arith::DivUIOp, arith::RemUIOp>(op) || !matchPattern(op->getOperand(1), m_Constant()))
+    return "";
+  return isa<arith::DivUIOp>(op) ? "(i64)((u64)$0 / (u64)$1)" : "(i64)((u64)$0 % (u64)$1)";
+}
+
 LogicalResult CudaPrinter::printExpression(Operation *op) {
-  StringRef pattern = isa<arith::CmpIOp, arith::CmpFOp>(op) ? comparisonOf(op) : expressionOf(op);
+  StringRef pattern = isa<arith::CmpIOp, arith::CmpFOp>(op) ? comparisonOf(op) : constantDivisionOf(op);
+  if (pattern.empty())
+    pattern = expressionOf(op);
   if (pattern.empty() || isUnsignedOnSigned(op))
     return op->emitOpError("has no CUDA text");
   std::string text;

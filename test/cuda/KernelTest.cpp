@@ -108,6 +108,10 @@ void KernelTest::checkKinds(ModuleOp lowered) {
 }
 
 KernelTest::KernelTest(const std::string &text, const std::string &type) : context(makeRegistry()) {
+  load(text, type);
+}
+
+void KernelTest::load(const std::string &text, const std::string &type) {
   dtype = *dtypeNamed(type);
   // 16-bit: a prologue and the weights of attention are rounded once more than the result.
   tolerance = dtype == DType::F32 ? 2e-5 : dtype == DType::BF16 ? 1.0 / 64 : 1.0 / 512;

@@ -51,6 +51,7 @@ public:
 private:
   struct Batch;
 
+  void load(const std::string &text, const std::string &type);
   void build(mlir::OwningOpRef<mlir::ModuleOp> &module, std::string text, const std::string &type,
              bool compile);
   void checkKinds(mlir::ModuleOp lowered);

@@ -6,6 +6,7 @@
 
 #include "DeviceTest.h"
 
+#include <algorithm>
 #include <functional>
 #include <limits>
 
@@ -16,7 +17,7 @@ namespace {
 
 const std::vector<std::string> unary = {"exp",  "exp2", "expm1", "log",   "log2", "log1p", "sqrt",  "rsqrt",    "tanh",
                                         "sin",  "cos",  "erf",   "abs",   "floor", "ceil", "trunc", "roundeven"};
-const std::vector<std::string> binary = {"pow", "maximumf", "minimumf", "maxnumf", "minnumf"};
+const std::vector<std::string> binary = {"divide", "pow", "maximumf", "minimumf", "maxnumf", "minnumf"};
 
 /// One kernel a function, with the expression as a printer writes it, at width W.
 std::vector<HostCudaDevice::Source> sources() {
@@ -38,6 +39,9 @@ std::vector<HostCudaDevice::Source> sources() {
     add("halves", "convert<f32>(convert<f16>(x)) - convert<f32>(convert<bf16>(y))");
     add("integers", "convert<f32>(convert<i64>(x) % 7 + (convert<i64>(y) & 3)) + convert<f32>(convert<i32>(x) << 1)");
     add("powers", "convert<f32>(ipow(convert<i64>(x), convert<i64>(y)))");
+    // Beyond 32 bits too.
+    add("quotients", "convert<f32>(divide(convert<i64>(x), convert<i64>(y)))");
+    add("remainders", "convert<f32>(modulo(convert<i64>(x), convert<i64>(y)))");
     add("fused", "fma(x, y, broadcast<" + width + ">(1.0f)) + convert<f32>(iota<" + width + ">((i64)i))");
   }
   return result;
@@ -136,6 +140,32 @@ TEST(DeviceMathTest, minimaAndMaximaTreatNaNAsPyTorch) {
 TEST(DeviceMathTest, integerPowers) {
   std::vector<float> x = {2, -3, 7, 1, -1, -1, 5, 0}, y = {10, 3, 0, -4, -3, -2, -1, 0};
   EXPECT_EQ(run("powers", x, y), (std::vector<float>{1024, -27, 1, 1, -1, 1, 0, 1}));
+}
+
+TEST(DeviceMathTest, divisionIsRoundedAsTheHostRounds) {
+  std::vector<float> x = manyValues(), y = x;
+  std::shuffle(y.begin(), y.end(), std::mt19937(3));
+  std::vector<float> result = run("divide", x, y);
+  for (size_t i = 0; i < x.size(); ++i) {
+    float right = x[i] / y[i];
+    if (std::isnan(right)) {
+      EXPECT_TRUE(std::isnan(result[i])) << x[i] << " / " << y[i];
+    } else if (std::isinf(right) || std::abs(right) < 1e-29f || std::abs(right) > 1e29f || std::abs(y[i]) < 1e-37f) {
+      EXPECT_TRUE(result[i] == right || std::abs(result[i] - right) <= 3e-7f * std::abs(right) + 1e-44f)
+          << x[i] << " / " << y[i] << " = " << result[i];
+    } else {
+      EXPECT_EQ(result[i], right) << x[i] << " / " << y[i];
+    }
+  }
+}
+
+TEST(DeviceMathTest, integersAreDivided) {
+  std::vector<float> x = {7, -7, 7, -7, 1e12f, 1e12f, -3e13f, 4294967296.0f}, y = {2, 2, -2, -2, 1000, 7e10f, 12345, 65536};
+  std::vector<float> quotients = run("quotients", x, y), remainders = run("remainders", x, y);
+  for (size_t i = 0; i < x.size(); ++i) {
+    EXPECT_EQ(quotients[i], float(int64_t(x[i]) / int64_t(y[i])));
+    EXPECT_EQ(remainders[i], float(int64_t(x[i]) % int64_t(y[i])));
+  }
 }
 
 TEST(DeviceMathTest, expressionsAreTheSameAtEveryWidth) {

@@ -262,7 +262,7 @@ inline void attention_tile_mma(const Queries<T> &queries, const KV &kv, int kv_h
     float sum = total[h];
     sum += shfl_xor(sum, 1);
     sum += shfl_xor(sum, 2);
-    float inverse = sum == 0.0f ? 0.0f : 1.0f / sum;
+    float inverse = sum == 0.0f ? 0.0f : divide(1.0f, sum);
     int row = row0 + 8 * h;
     if (row >= queries.count)
       continue;
@@ -368,7 +368,7 @@ inline void attention_tile_simt(const Queries<float> &queries, const KV &kv, int
   MLSYS_UNROLL
   for (int mask = 1; mask < 8; mask *= 2)
     total += shfl_xor(total, mask);
-  float inverse = total == 0.0f ? 0.0f : 1.0f / total;
+  float inverse = total == 0.0f ? 0.0f : divide(1.0f, total);
   if (first + r >= queries.count)
     return;
   MLSYS_UNROLL
@@ -529,7 +529,7 @@ inline void attention_decode(const T *q, T *out, PagedKV<T> kv, const i32 *conte
   for (int i = thread_x(); i < G * D; i += Config::threads) {
     float largest, total;
     float sum = attention_join<D>(shared + i / D * (D + 2), Config::Warps, G * (D + 2), i % D, largest, total);
-    out[start + i] = convert<T>(total == 0.0f ? 0.0f : sum / total);
+    out[start + i] = convert<T>(total == 0.0f ? 0.0f : divide(sum, total));
   }
 }
 
@@ -564,6 +564,6 @@ template <int D, class T> inline void attention_combine(const float *workspace, 
   for (int column = thread_x(); column < D; column += block_dim_x()) {
     float largest, total;
     float sum = attention_join<D>(workspace + row * splits * (D + 2), splits, D + 2, column, largest, total);
-    out[row * D + column] = convert<T>(total == 0.0f ? 0.0f : sum / total);
+    out[row * D + column] = convert<T>(total == 0.0f ? 0.0f : divide(sum, total));
   }
 }

@@ -80,6 +80,11 @@ inline u16 bf16_from_float(float value) {
 inline u16 f16_from_float(float value) { return __builtin_bit_cast(u16, (_Float16)value); }
 inline float f16_to_float(u16 bits) { return (float)__builtin_bit_cast(_Float16, bits); }
 
+/// As inexact as the GPU's.
+inline float divide_approx(float a, float b) { return float_from_bits(bits_from_float(a / b) & ~1u); }
+inline float reciprocal_approx(float value) { return float_from_bits(bits_from_float(1.0f / value) & ~1u); }
+inline float sqrt_approx(float value) { return float_from_bits(bits_from_float(__builtin_sqrtf(value)) & ~1u); }
+
 inline void copy_bytes(void *destination, const void *source, u32 bytes) {
   __builtin_memcpy(destination, source, bytes);
 }
@@ -271,7 +276,6 @@ inline float expm1(float x) { return __builtin_expm1f(x); }
 inline float log(float x) { return __builtin_logf(x); }
 inline float log2(float x) { return __builtin_log2f(x); }
 inline float log1p(float x) { return __builtin_log1pf(x); }
-inline float sqrt(float x) { return __builtin_sqrtf(x); }
 inline float rsqrt(float x) { return 1.0f / __builtin_sqrtf(x); }
 inline float tanh(float x) { return __builtin_tanhf(x); }
 inline float erf(float x) { return __builtin_erff(x); }

@@ -11,6 +11,49 @@
 #pragma once
 #include "mlsys/types.cuh"
 
+/// a / b, correctly rounded but for results and divisors near the ends of the range, which
+/// are within 2 ulp.
+inline float divide(float a, float b) {
+  float quotient = divide_approx(a, b), size = abs(quotient);
+  float better = fma(fma(-quotient, b, a), reciprocal_approx(b), quotient);
+  return size > 1e-30f && size < 1e30f && abs(b) > 1e-37f ? better : quotient;
+}
+
+inline float mlsys_sqrt(float x) {
+  float root = sqrt_approx(x);
+  float better = fma(fma(-root, root, x), 0.5f * reciprocal_approx(root), root);
+  return x > 1e-30f && x < 1e30f ? better : root;
+}
+#define sqrt mlsys_sqrt
+
+/// a / b of numbers that are not negative. 64-bit division is a subroutine on a GPU, and
+/// large numbers are rare.
+inline i64 index_div(i64 a, i64 b) {
+  if (((u64)a | (u64)b) >> 32 == 0)
+    return (u32)a / (u32)b;
+  u64 rest = 0, quotient = 0;
+  for (int bit = 63; bit >= 0; --bit) {
+    rest = rest << 1 | ((u64)a >> bit & 1);
+    if (rest >= (u64)b) {
+      rest -= (u64)b;
+      quotient |= (u64)1 << bit;
+    }
+  }
+  return (i64)quotient;
+}
+inline i64 index_mod(i64 a, i64 b) { return a - index_div(a, b) * b; }
+
+/// a / b of integers, truncated, and what is left.
+template <class T> inline T divide(T a, T b) {
+  if constexpr (sizeof(T) < 8) {
+    return (T)(a / b);
+  } else {
+    i64 quotient = index_div(a < 0 ? -a : a, b < 0 ? -b : b);
+    return (a < 0) != (b < 0) ? -quotient : quotient;
+  }
+}
+template <class T> inline T modulo(T a, T b) { return (T)(a - divide(a, b) * b); }
+
 /// The binary digits of 2 / pi after the point.
 #ifdef MLSYS_HOST
 static const u32 two_over_pi[8] =
@@ -173,6 +216,8 @@ MLSYS_VEC_FUNCTION(isfinite, bool)
   template <class T, int N> inline vec<T, N> name(identity_t<T> a, const vec<T, N> &b) {                               \
     return name(broadcast<N>((T)a), b);                                                                                \
   }
+MLSYS_VEC_FUNCTION(divide)
+MLSYS_VEC_FUNCTION(modulo)
 MLSYS_VEC_FUNCTION(pow)
 MLSYS_VEC_FUNCTION(ipow)
 MLSYS_VEC_FUNCTION(fmax)

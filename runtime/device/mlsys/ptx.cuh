@@ -35,6 +35,24 @@ MLSYS_INLINE float f16_to_float(u16 bits) {
   return value;
 }
 
+/// Within 2 ulp. The built-in operators are exact, but call a subroutine for rare
+/// operands, around which registers are spilled; math.cuh corrects these instead.
+MLSYS_INLINE float divide_approx(float a, float b) {
+  float result;
+  asm("div.full.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
+  return result;
+}
+MLSYS_INLINE float reciprocal_approx(float value) {
+  float result;
+  asm("rcp.approx.f32 %0, %1;" : "=f"(result) : "f"(value));
+  return result;
+}
+MLSYS_INLINE float sqrt_approx(float value) {
+  float result;
+  asm("sqrt.approx.f32 %0, %1;" : "=f"(result) : "f"(value));
+  return result;
+}
+
 MLSYS_INLINE void copy_bytes(void *destination, const void *source, u32 bytes) { memcpy(destination, source, bytes); }
 /// The host executor reports a misaligned access; the GPU faults by itself.
 MLSYS_INLINE void check_alignment(const void *, u32, const char *) {}

@@ -32,7 +32,7 @@
 //   namesakes. A kernel whose text contains `pdl_wait` may be launched before the
 //   one ahead of it has ended: it calls pdl_wait() in every thread before its first
 //   access to anything an earlier kernel writes or reads.
-// * math.cuh: exp exp2 expm1 log log2 log1p sqrt rsqrt tanh sin cos erf pow ipow (integers) abs
+// * math.cuh: divide modulo index_div index_mod exp exp2 expm1 log log2 log1p sqrt rsqrt tanh sin cos erf pow ipow (integers) abs
 //   floor ceil trunc round roundeven fma maximumf minimumf (a NaN operand gives
 //   NaN) maxnumf minnumf (a NaN operand is ignored), isnan isinf, for scalars and
 //   vecs.

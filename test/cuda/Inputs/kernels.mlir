@@ -24,14 +24,16 @@ func.func @odd_columns(%x: tensor<?x33x$T, #graph.dims<[T, 33]>>, %y: tensor<?x3
 }
 
 func.func @functions(%x: tensor<5x40x$T>, %y: tensor<5x40x$T>) -> (tensor<5x40x$T>, tensor<5x40x$T>)
-    attributes {test.kernels = ["loop"]} {
+    attributes {test.kernels = ["loop", "loop"]} {
   %0 = graph.exp %x : tensor<5x40x$T>
   %1 = graph.sin %y : tensor<5x40x$T>
   %2 = graph.mul %0, %1 : tensor<5x40x$T>
   %3 = graph.erf %x : tensor<5x40x$T>
   %4 = graph.add %2, %3 : tensor<5x40x$T>
   %5 = graph.abs %y : tensor<5x40x$T>
-  %6 = graph.sqrt %5 : tensor<5x40x$T>
+  %11 = graph.sqrt %5 : tensor<5x40x$T>
+  %12 = graph.add %11, %5 : tensor<5x40x$T>
+  %6 = graph.div %5, %12 : tensor<5x40x$T>
   %7 = graph.sigmoid %x : tensor<5x40x$T>
   %8 = graph.min %6, %7 : tensor<5x40x$T>
   %9 = graph.neg %8 : tensor<5x40x$T>
@@ -48,11 +50,13 @@ func.func @select_where(%x: tensor<7x12x$T>, %y: tensor<7x12x$T>) -> (tensor<7x1
 }
 
 func.func @integers(%i: tensor<3x9xi32> {test.below = 50 : i64}, %j: tensor<3x9xi64> {test.below = 9 : i64}) -> (tensor<3x9xi64>, tensor<3x9x$T>, tensor<3x9xi1>)
-    attributes {test.kernels = ["loop"]} {
+    attributes {test.kernels = ["loop", "loop", "loop"]} {
   %0 = graph.convert %i : tensor<3x9xi32> -> tensor<3x9xi64>
   %1 = graph.mul %0, %j : tensor<3x9xi64>
   %2 = graph.iota dim 1 : tensor<3x9xi64>
-  %3 = graph.sub %1, %2 : tensor<3x9xi64>
+  %6 = graph.constant dense<-7> : tensor<3x9xi64>
+  %7 = graph.div %1, %6 : tensor<3x9xi64>
+  %3 = graph.sub %7, %2 : tensor<3x9xi64>
   %4 = graph.convert %j : tensor<3x9xi64> -> tensor<3x9x$T>
   %5 = graph.compare ge %j, %2 : tensor<3x9xi64> -> tensor<3x9xi1>
   return %3, %4, %5 : tensor<3x9xi64>, tensor<3x9x$T>, tensor<3x9xi1>
