@@ -394,9 +394,10 @@ LogicalResult CudaPrinter::printOp(Operation *op) {
 LogicalResult CudaPrinter::printFunction(kernel::FuncOp function, int64_t threads) {
   for (StringRef file : includes(function))
     out << "#include \"mlsys/" << file << "\"\n";
-  out << "\nextern \"C\" __global__ void __launch_bounds__(" << threads << ") "
+  out << "\nextern \"C\" __global__ void __launch_bounds__(" << threads << ", 1) "
       << function.getSymName() << "(";
-  // A buffer that the kernel only reads is still no `const __restrict__`: an
+  // One block a multiprocessor is enough: without the 1, ptxas spills registers to have
+  // more. A buffer that the kernel only reads is still no `const __restrict__`: an
   // earlier kernel may have written it.
   Block &entry = function.getBody().front();
   for (BlockArgument argument : entry.getArguments()) {

@@ -143,6 +143,12 @@ Value IndexMath::min(Value lhs, Value rhs) {
 }
 
 Value IndexMath::join(Value high, Value extent, Value low) {
+  // A number that was taken apart is put together again.
+  auto quotient = high.getDefiningOp<arith::DivUIOp>();
+  auto remainder = low.getDefiningOp<arith::RemUIOp>();
+  if (quotient && remainder && quotient.getLhs() == remainder.getLhs() &&
+      quotient.getRhs() == extent && remainder.getRhs() == extent)
+    return quotient.getLhs();
   Value result = add(mul(high, extent), low);
   if (!getConstantIntValue(result) && result != high && result != low)
     joined[result] = {high, extent, low};

@@ -26,20 +26,12 @@ inline float mlsys_sqrt(float x) {
 }
 #define sqrt mlsys_sqrt
 
-/// a / b of numbers that are not negative. 64-bit division is a subroutine on a GPU, and
-/// large numbers are rare.
+/// a / b of numbers that are not negative: 64-bit division takes a GPU some hundred
+/// instructions, and large numbers are rare.
 inline i64 index_div(i64 a, i64 b) {
   if (((u64)a | (u64)b) >> 32 == 0)
     return (u32)a / (u32)b;
-  u64 rest = 0, quotient = 0;
-  for (int bit = 63; bit >= 0; --bit) {
-    rest = rest << 1 | ((u64)a >> bit & 1);
-    if (rest >= (u64)b) {
-      rest -= (u64)b;
-      quotient |= (u64)1 << bit;
-    }
-  }
-  return (i64)quotient;
+  return (i64)((u64)a / (u64)b);
 }
 inline i64 index_mod(i64 a, i64 b) { return a - index_div(a, b) * b; }
 

@@ -6,7 +6,7 @@
 //
 // The contract of emitted kernels
 // ===============================
-// * A kernel is `extern "C" __global__ void __launch_bounds__(N) name(...)`. Its
+// * A kernel is `extern "C" __global__ void __launch_bounds__(N, 1) name(...)`. Its
 //   parameters are one pointer a buffer, then one `long long` a symbol. The text
 //   includes files of this folder only ("mlsys/types.cuh" and, as needed, math,
 //   reduce, matmul, gemv, attention). It has no inline assembly, no `__shared__`,

@@ -38,7 +38,8 @@ func.func @decode(%q: !dq, %k: !dkv, %v: !dkv, %positions: tensor<3xi32> {graph.
 }
 
 // The whole head of a decoder layer: norm, three products, rotary embedding, cache.
-func.func @qkv_decode(%x: tensor<3x48x$T>, %n: tensor<48x$T>, %wq: tensor<$HDx48x$T>, %wk: tensor<$KDx48x$T>, %wv: tensor<$KDx48x$T>,
+func.func @qkv_decode(%x: tensor<3x48x$T>, %n: tensor<48x$T>, %wq: tensor<$HDx48x$T> {test.deviation = 0.1 : f32},
+                  %wk: tensor<$KDx48x$T> {test.deviation = 0.1 : f32}, %wv: tensor<$KDx48x$T>,
                   %positions: tensor<3xi32> {graph.role = "positions"}, %f: tensor<$Sxf32>,
                   %slots: tensor<3xi64> {graph.role = "slots"}, %cache: !cache,
                   %start: tensor<4xi32> {graph.role = "query_start"},
