@@ -10,17 +10,22 @@
 #include "runtime/Error.h"
 #include "runtime/KernelCache.h"
 
+#include <algorithm>
+#include <atomic>
 #include <cctype>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <exception>
 #include <fstream>
+#include <mutex>
 #include <spawn.h>
 #include <sstream>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
 
 extern char **environ;
@@ -109,14 +114,17 @@ std::string mlsys::rt::findHostCompiler() {
               "one or set MLSYS_HOST_CXX");
 }
 
-/// One translation unit with all kernels, each in a namespace of its own, and their
+/// Kernels of one translation unit: few, so that several are compiled at a time.
+static constexpr size_t unitKernels = 8;
+
+/// A translation unit with kernels [begin, end), each in a namespace of its own, and their
 /// entries.
-static std::string translationUnit(const std::vector<HostCudaDevice::Source> &sources) {
+static std::string translationUnit(const std::vector<HostCudaDevice::Source> &sources, size_t begin, size_t end) {
   std::string text;
   for (const DeviceLibraryFile &file : deviceLibraryFiles())
     if (file.name.ends_with(".cuh") && file.name != "mlsys/ptx.cuh")
       text += fmt::format("#include \"{}\"\n", file.name);
-  for (size_t i = 0; i < sources.size(); ++i) {
+  for (size_t i = begin; i < end; ++i) {
     const auto &[name, body] = sources[i];
     text += fmt::format("namespace mlsys_kernel_{} {{\n#line 1 \"{}.cu\"\n{}\n"
                         "extern \"C\" __attribute__((visibility(\"default\"))) void mlsys_host_entry_{}"
@@ -129,30 +137,87 @@ static std::string translationUnit(const std::vector<HostCudaDevice::Source> &so
   return text;
 }
 
-/// Compiles `text` to a shared object and opens it.
-static void *compileAndOpen(const std::string &text) {
+/// What the machine can execute, from /proc/cpuinfo; empty when that says nothing.
+static std::string machineFeatures() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);)
+    if (line.starts_with("flags"))
+      return line;
+  return "";
+}
+
+/// Runs a command of the C++ compiler; throws with its output when it fails.
+static void runCompiler(const std::vector<std::string> &command) {
+  int status = 0;
+  std::string log = runProcess(command, status);
+  if (status != 0)
+    throw Error("{} cannot compile the CUDA text for the host executor:\n{}", command.front(), log.substr(0, 8000));
+}
+
+/// Compiles the units, on all cores, and links them to `folder`/kernels.so.
+static void compileUnits(const fs::path &folder, const std::vector<std::string> &units,
+                         const std::vector<std::string> &compile) {
+  fs::create_directory(folder / "mlsys");
+  for (const DeviceLibraryFile &file : deviceLibraryFiles())
+    writeFile(folder / file.name, file.text);
+  auto pathOf = [&](size_t unit, const char *suffix) {
+    return (folder / fmt::format("kernels{}.{}", unit, suffix)).string();
+  };
+  std::atomic<size_t> next{0};
+  std::mutex mutex;
+  std::exception_ptr failure;
+  auto work = [&] {
+    for (size_t i = next++; i < units.size(); i = next++) {
+      try {
+        writeFile(pathOf(i, "cpp"), units[i]);
+        std::vector<std::string> command = compile;
+        for (const std::string &argument :
+             {"-I" + folder.string(), std::string("-c"), pathOf(i, "cpp"), std::string("-o"), pathOf(i, "o")})
+          command.push_back(argument);
+        runCompiler(command);
+      } catch (...) {
+        std::lock_guard lock(mutex);
+        if (!failure)
+          failure = std::current_exception();
+        next = units.size();
+      }
+    }
+  };
+  size_t workers = std::min<size_t>(units.size(), std::max(1u, std::thread::hardware_concurrency()));
+  std::vector<std::thread> threads;
+  for (size_t i = 1; i < workers; ++i)
+    threads.emplace_back(work);
+  work();
+  for (std::thread &thread : threads)
+    thread.join();
+  if (failure)
+    std::rethrow_exception(failure);
+  std::vector<std::string> command = {compile.front(), "-shared", "-o", (folder / "kernels.so").string()};
+  for (size_t i = 0; i < units.size(); ++i)
+    command.push_back(pathOf(i, "o"));
+  runCompiler(command);
+}
+
+/// Compiles the units to a shared object and opens it.
+static void *compileAndOpen(const std::vector<std::string> &units) {
   std::string compiler = findHostCompiler();
   int status = 0;
   std::string version = runProcess({compiler, "--version"}, status);
+  if (status != 0)
+    throw Error("{} is no C++ compiler that works:\n{}", compiler, version.substr(0, 2000));
   // -march=native depends on the machine, which may share the cache with others.
-  std::string machine;
-  {
-    std::ifstream info("/proc/cpuinfo");
-    for (std::string line; std::getline(info, line);)
-      if (line.starts_with("flags")) {
-        machine = line;
-        break;
-      }
-  }
-  const std::vector<std::string> options = {"-O2",           "-std=c++20", "-fPIC", "-shared",
-                                            "-march=native", "-DMLSYS_HOST", "-w",  "-fno-strict-aliasing",
-                                            "-fvisibility=hidden"};
-  std::string optionText, library;
-  for (const std::string &option : options)
-    optionText += option + " ";
+  std::string machine = machineFeatures();
+  const std::vector<std::string> compile = {compiler,       "-O2",          "-std=c++20",
+                                            "-fPIC",        "-march=native", "-DMLSYS_HOST",
+                                            "-w",           "-fno-strict-aliasing", "-fvisibility=hidden"};
+  std::string parts;
+  for (const std::string &option : compile)
+    parts += option + "\n";
   for (const DeviceLibraryFile &file : deviceLibraryFiles())
-    library += file.name + "\n" + file.text;
-  std::string key = "host-" + KernelCache::key({text, library, compiler, version, optionText, machine});
+    parts += file.name + "\n" + file.text;
+  for (const std::string &unit : units)
+    parts += unit;
+  std::string key = "host-" + KernelCache::key({parts, version, machine});
 
   KernelCache cache;
   auto openLibrary = [](const fs::path &path) {
@@ -163,21 +228,8 @@ static void *compileAndOpen(const std::string &text) {
   };
   if (auto path = cache.getFile(key))
     return openLibrary(*path);
-
   TemporaryFolder folder;
-  fs::create_directory(folder.path / "mlsys");
-  for (const DeviceLibraryFile &file : deviceLibraryFiles())
-    writeFile(folder.path / file.name, file.text);
-  writeFile(folder.path / "kernels.cpp", text);
-  std::vector<std::string> command = {compiler};
-  command.insert(command.end(), options.begin(), options.end());
-  for (const std::string &argument :
-       {"-I" + folder.path.string(), (folder.path / "kernels.cpp").string(), std::string("-o"),
-        (folder.path / "kernels.so").string()})
-    command.push_back(argument);
-  std::string log = runProcess(command, status);
-  if (status != 0)
-    throw Error("{} cannot compile the CUDA text for the host executor:\n{}", compiler, log.substr(0, 8000));
+  compileUnits(folder.path, units, compile);
   if (cache.put(key, readFile(folder.path / "kernels.so")))
     if (auto path = cache.getFile(key))
       return openLibrary(*path);
@@ -301,7 +353,10 @@ void HostCudaDevice::loadSources(const std::vector<Source> &sources) {
     if (!identifier)
       throw Error("the program's kernel name '{}' is no identifier", source.name);
   }
-  library = compileAndOpen(translationUnit(sources));
+  std::vector<std::string> units;
+  for (size_t begin = 0; begin < sources.size(); begin += unitKernels)
+    units.push_back(translationUnit(sources, begin, std::min(begin + unitKernels, sources.size())));
+  library = compileAndOpen(units);
   for (size_t i = 0; i < sources.size(); ++i) {
     void *entry = dlsym(library, fmt::format("mlsys_host_entry_{}", i).c_str());
     void *parameters = dlsym(library, fmt::format("mlsys_host_parameters_{}", i).c_str());

@@ -38,8 +38,8 @@ void replace(std::string &text, const std::string &from, int64_t value) {
     text.replace(at, from.size(), to);
 }
 
-/// One token, fewer than a tile has, a whole tile, one more, and several tiles.
-const int64_t tokenCounts[] = {1, 5, 64, 65, 130};
+/// One token, fewer than a tile has, a whole tile, and more than one.
+const int64_t tokenCounts[] = {1, 5, 64, 67};
 
 void compareAll(KernelTest &test) {
   for (const std::string &function : test.functions()) {
@@ -76,9 +76,9 @@ TEST_P(CudaKernels, Attention) {
   struct Extents {
     int64_t heads, kvHeads, dim, page;
   };
-  // Small heads, heads that fill no power of two, and large ones; 1 to 8 query heads a key head.
-  for (Extents extents : {Extents{4, 2, 16, 16}, Extents{8, 1, 8, 4}, Extents{3, 3, 40, 64}, Extents{9, 3, 64, 64},
-                          Extents{2, 1, 128, 32}, Extents{2, 2, 256, 16}}) {
+  // Small heads, heads that fill no power of two, and the largest; 1 to 8 query heads a key head.
+  for (Extents extents :
+       {Extents{4, 2, 16, 16}, Extents{8, 1, 8, 4}, Extents{3, 3, 40, 64}, Extents{2, 2, 256, 16}}) {
     std::string text = readInput("attention.mlir");
     replace(text, "$HD", extents.heads * extents.dim);
     replace(text, "$KD", extents.kvHeads * extents.dim);
