@@ -101,8 +101,13 @@ std::string mlsys::rt::runProcess(const std::vector<std::string> &arguments, int
 std::string mlsys::rt::findHostCompiler() {
   if (const char *given = std::getenv("MLSYS_HOST_CXX"); given && *given)
     return given;
+  std::vector<std::string> names = {"clang++-22", "clang++", "g++", "c++"};
+  for (int version = 21; version >= 16; --version)
+    names.push_back(fmt::format("clang++-{}", version));
+  for (int version = 15; version >= 12; --version)
+    names.push_back(fmt::format("g++-{}", version));
   const char *path = std::getenv("PATH");
-  for (const char *name : {"clang++-22", "clang++", "g++", "c++"}) {
+  for (const std::string &name : names) {
     std::istringstream folders(path ? path : "");
     for (std::string folder; std::getline(folders, folder, ':');) {
       std::string program = folder + "/" + name;
@@ -110,8 +115,8 @@ std::string mlsys::rt::findHostCompiler() {
         return program;
     }
   }
-  throw Error("--device host-cuda needs a C++ compiler, and PATH has none of clang++-22, clang++, g++, c++; install "
-              "one or set MLSYS_HOST_CXX");
+  throw Error("--device host-cuda needs a C++ compiler, and PATH has neither clang++ nor g++; install one or set "
+              "MLSYS_HOST_CXX");
 }
 
 /// Kernels of one translation unit: few, so that several are compiled at a time.

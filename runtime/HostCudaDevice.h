@@ -64,8 +64,8 @@ private:
   void *library = nullptr;
 };
 
-/// The C++ compiler for the host executor: MLSYS_HOST_CXX, else the first of
-/// clang++-22, clang++, g++, c++ that PATH has. Throws rt::Error when there is none.
+/// The C++ compiler for the host executor: MLSYS_HOST_CXX, else the first that PATH has of
+/// clang++ and g++ and their numbered names. Throws rt::Error when there is none.
 std::string findHostCompiler();
 
 /// Runs a program with its output going to a file; returns the output, and the exit

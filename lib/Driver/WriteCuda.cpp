@@ -11,13 +11,18 @@ using namespace mlir;
 using namespace mlsys;
 
 LogicalResult mlsys::writeCuda(ModuleOp module, llvm::raw_ostream &os) {
+  // All kernels are tried, so that all errors are seen.
+  LogicalResult result = success();
   for (auto function : module.getOps<kernel::FuncOp>()) {
-    if (function.isCpu())
-      return function.emitOpError("is a kernel for the CPU, which has no CUDA text");
+    if (function.isCpu()) {
+      result = function.emitOpError("is a kernel for the CPU, which has no CUDA text");
+      continue;
+    }
     FailureOr<std::string> text = emitCuda(function, getBlockThreads(function, module));
     if (failed(text))
-      return failure();
-    os << "// " << function.getSymName() << "\n" << *text << "\n";
+      result = failure();
+    else
+      os << "// " << function.getSymName() << "\n" << *text << "\n";
   }
-  return success();
+  return result;
 }

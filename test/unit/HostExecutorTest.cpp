@@ -6,6 +6,9 @@
 
 #include "DeviceTest.h"
 
+#include <cstdlib>
+#include <optional>
+
 using namespace mlsys::rt;
 using namespace mlsys::rt::test;
 
@@ -277,4 +280,48 @@ TEST(HostExecutorBugsTest, badTextIsACompilerError) {
     device.loadSources({{"wrong", "#include \"mlsys/types.cuh\"\nextern \"C\" __global__ void wrong(f32 *a) { b[0] = 1; }"}});
   });
   EXPECT_TRUE(contains(error, "wrong.cu:2")) << error;
+}
+
+namespace {
+/// A variable of the environment with another value (null: none) until the end of the scope.
+struct Variable {
+  std::string name;
+  std::optional<std::string> before;
+  Variable(const char *name, const char *value) : name(name) {
+    if (const char *old = std::getenv(name))
+      before = old;
+    value ? setenv(name, value, 1) : unsetenv(name);
+  }
+  ~Variable() { before ? setenv(name.c_str(), before->c_str(), 1) : unsetenv(name.c_str()); }
+};
+} // namespace
+
+TEST(HostCompilerTest, missingAndBrokenCompilersAreNamed) {
+  {
+    Variable given("MLSYS_HOST_CXX", nullptr), path("PATH", "/nowhere");
+    EXPECT_EQ(errorOf([] { findHostCompiler(); }),
+              "--device host-cuda needs a C++ compiler, and PATH has neither clang++ nor g++; install one or set "
+              "MLSYS_HOST_CXX");
+  }
+  Variable given("MLSYS_HOST_CXX", "/bin/false");
+  EXPECT_EQ(findHostCompiler(), "/bin/false");
+  HostCudaDevice device(1, HostSchedule::Forward);
+  std::string error = errorOf([&] { device.loadSources({sources[0]}); });
+  EXPECT_TRUE(contains(error, "/bin/false is no C++ compiler that works")) << error;
+}
+
+// Several translation units: a kernel of each is found and runs.
+TEST(HostCompilerTest, manyKernels) {
+  std::vector<HostCudaDevice::Source> many;
+  for (int i = 0; i < 20; ++i)
+    many.push_back({"number_" + std::to_string(i),
+                    "#include \"mlsys/types.cuh\"\nextern \"C\" __global__ void number_" + std::to_string(i) +
+                        "(f32 *a0) { a0[thread_x()] = " + std::to_string(i) + "; }"});
+  HostCudaDevice device(1, HostSchedule::Forward);
+  device.loadSources(many);
+  DeviceBuffer<float> a0(device, 32);
+  for (uint32_t i : {0u, 7u, 8u, 19u}) {
+    launchKernel(device, i, {a0.data}, {}, {1}, 32);
+    EXPECT_EQ(a0.read()[31], float(i));
+  }
 }

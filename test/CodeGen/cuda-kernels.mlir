@@ -1,0 +1,148 @@
+// RUN: mlsys-opt %s -mlsys-lower-to-kernel="target=cuda" -o %t
+// RUN: FileCheck %s --check-prefix=LAUNCH < %t
+// RUN: mlsys-translate --to-cuda %t | FileCheck %s
+//
+// How fusions of each kind become CUDA kernels: the launch, then the text.
+
+// A loop: a thread has eight elements, a block of 256 threads 2048.
+// LAUNCH-DAG: #[[LOOP:.*]] = affine_map<()[s0] -> ((s0 * 64) ceildiv 2048, 1, 1)>
+// LAUNCH-LABEL: func.func @loop
+// LAUNCH:         kernel.launch @loop_0({{.*}}) writes [2] grid #[[LOOP]] {{.*}} block [256, 1, 1]
+// CHECK-LABEL: // loop_0
+// CHECK:         __launch_bounds__(256, 1) loop_0(bf16 *a0, bf16 *a1, bf16 *a2, long long s3)
+// CHECK:         if (
+// CHECK:           load<8>(a0 +
+// CHECK:           load<8>(a1 +
+// CHECK:           convert<bf16>(
+// CHECK:           store<8>(a2 +
+func.func @loop(%x: tensor<?x64xbf16, #graph.dims<[T, 64]>>, %b: tensor<64xbf16>) -> tensor<?x64xbf16, #graph.dims<[T, 64]>>
+    attributes {graph.symbols = [#graph.symbol<"T", min = 1, max = 512, hint = 64>]} {
+  %0 = graph.fusion "loop"(%x, %b) : (tensor<?x64xbf16, #graph.dims<[T, 64]>>, tensor<64xbf16>) -> tensor<?x64xbf16, #graph.dims<[T, 64]>> {
+  ^bb0(%a: tensor<?x64xbf16, #graph.dims<[T, 64]>>, %c: tensor<64xbf16>):
+    %1 = graph.broadcast %c dims [1] : tensor<64xbf16> -> tensor<?x64xbf16, #graph.dims<[T, 64]>>
+    %2 = graph.add %a, %1 : tensor<?x64xbf16, #graph.dims<[T, 64]>>
+    graph.yield %2 : tensor<?x64xbf16, #graph.dims<[T, 64]>>
+  }
+  return %0 : tensor<?x64xbf16, #graph.dims<[T, 64]>>
+}
+
+// Rows of 33 elements do not start aligned: one element at a time.
+// CHECK-LABEL: // loop_1
+// CHECK-NOT:     load<
+// CHECK:         = a0[
+func.func @odd(%x: tensor<4x33xf32>) -> tensor<4x33xf32> {
+  %0 = graph.fusion "loop"(%x) : (tensor<4x33xf32>) -> tensor<4x33xf32> {
+  ^bb0(%a: tensor<4x33xf32>):
+    %1 = graph.exp %a : tensor<4x33xf32>
+    graph.yield %1 : tensor<4x33xf32>
+  }
+  return %0 : tensor<4x33xf32>
+}
+
+// A row: a block each, with as many threads as a quarter of its elements.
+// LAUNCH-LABEL: func.func @row
+// LAUNCH:         kernel.launch @row_0({{.*}}) writes [1] grid {{.*}} block [128, 1, 1]
+// CHECK-LABEL: // row_0
+// CHECK:         #include "mlsys/reduce.cuh"
+// CHECK:         const auto [[ROW:v[0-9]+]] = (i64)block_x();
+// CHECK:         for (
+// CHECK:           maximumf(
+// CHECK:         [[M:v[0-9]+]] = block_max(
+// CHECK:         for (
+// CHECK:           store<8>(a1 +
+func.func @row(%x: tensor<6x512xf32>) -> tensor<6x512xf32> {
+  %0 = graph.fusion "row"(%x) : (tensor<6x512xf32>) -> tensor<6x512xf32> {
+  ^bb0(%a: tensor<6x512xf32>):
+    %1 = graph.reduce max %a dims [1] : tensor<6x512xf32> -> tensor<6xf32>
+    %2 = graph.broadcast %1 dims [0] : tensor<6xf32> -> tensor<6x512xf32>
+    %3 = graph.sub %a, %2 : tensor<6x512xf32>
+    graph.yield %3 : tensor<6x512xf32>
+  }
+  return %0 : tensor<6x512xf32>
+}
+
+// Few rows: gemv, two columns a warp. The prologue's reduction is kept in shared memory.
+// LAUNCH-LABEL: func.func @gemv
+// LAUNCH:         kernel.launch @dot_0({{.*}}) writes [2] grid #[[GEMV:.*]] symbols {{.*}} block [256, 1, 1]
+// CHECK-LABEL: // dot_0
+// CHECK:         f32 *const [[S:v[0-9]+]] = shared_memory<f32>(
+// CHECK:         block_sum(
+// CHECK:         bar_sync();
+// CHECK:         gemv<GemvConfig<2, 16, 8, 1024>, f32>(
+// CHECK:             [&](i64 m, i64 k) -> float {
+// CHECK:               [[S]][m]
+// CHECK:             weights((const f32 *)a1,
+// CHECK:               tile.template load<4>(0,
+// CHECK:               store<4>(a2 +
+func.func @gemv(%x: tensor<2x64xf32>, %w: tensor<48x64xf32>) -> tensor<2x48xf32> {
+  %0 = graph.fusion "dot"(%x, %w) : (tensor<2x64xf32>, tensor<48x64xf32>) -> tensor<2x48xf32> {
+  ^bb0(%a: tensor<2x64xf32>, %b: tensor<48x64xf32>):
+    %1 = graph.reduce sum %a dims [1] : tensor<2x64xf32> -> tensor<2xf32>
+    %2 = graph.broadcast %1 dims [0] : tensor<2xf32> -> tensor<2x64xf32>
+    %3 = graph.div %a, %2 : tensor<2x64xf32>
+    %4 = graph.dot %3, %b batch [] x [] contract [1] x [1] : tensor<2x64xf32>, tensor<48x64xf32> -> tensor<2x48xf32>
+    %5 = graph.exp %4 : tensor<2x48xf32>
+    graph.yield %5 : tensor<2x48xf32>
+  }
+  return %0 : tensor<2x48xf32>
+}
+
+// Any number of rows: tensor cores, a left side that is read as it stands; the blocks of the
+// two products stand side by side.
+// LAUNCH-LABEL: func.func @matmul
+// LAUNCH:         kernel.launch @dot_1({{.*}}) writes [3, 4] grid #{{.*}} symbols {{.*}} block [128, 1, 1]
+// CHECK-LABEL: // dot_1
+// CHECK:         [[X:v[0-9]+]] = (i64)block_x();
+// CHECK:         [[Y:v[0-9]+]] = (i64)block_y();
+// CHECK:         if (
+// CHECK:           matmul<MatmulConfig<64, 64, 32, 3, 2, 2>, f16>(
+// CHECK-NEXT:          Rows<f16>{a0,
+// CHECK-NEXT:          weights((const f16 *)a1,
+// CHECK:               a3 +
+// CHECK:         if (
+// CHECK:           matmul<
+// CHECK:               weights((const f16 *)a2,
+// CHECK:               a4 +
+func.func @matmul(%x: tensor<?x64xf16, #graph.dims<[T, 64]>>, %v: tensor<96x64xf16>, %w: tensor<64x64xf16>) -> (tensor<?x96xf16, #graph.dims<[T, 96]>>, tensor<?x64xf16, #graph.dims<[T, 64]>>)
+    attributes {graph.symbols = [#graph.symbol<"T", min = 1, max = 512, hint = 64>]} {
+  %0:2 = graph.fusion "dot"(%x, %v, %w) : (tensor<?x64xf16, #graph.dims<[T, 64]>>, tensor<96x64xf16>, tensor<64x64xf16>) -> (tensor<?x96xf16, #graph.dims<[T, 96]>>, tensor<?x64xf16, #graph.dims<[T, 64]>>) {
+  ^bb0(%a: tensor<?x64xf16, #graph.dims<[T, 64]>>, %b: tensor<96x64xf16>, %c: tensor<64x64xf16>):
+    %1 = graph.dot %a, %b batch [] x [] contract [1] x [1] : tensor<?x64xf16, #graph.dims<[T, 64]>>, tensor<96x64xf16> -> tensor<?x96xf16, #graph.dims<[T, 96]>>
+    %2 = graph.dot %a, %c batch [] x [] contract [1] x [1] : tensor<?x64xf16, #graph.dims<[T, 64]>>, tensor<64x64xf16> -> tensor<?x64xf16, #graph.dims<[T, 64]>>
+    graph.yield %1, %2 : tensor<?x96xf16, #graph.dims<[T, 96]>>, tensor<?x64xf16, #graph.dims<[T, 64]>>
+  }
+  return %0#0, %0#1 : tensor<?x96xf16, #graph.dims<[T, 96]>>, tensor<?x64xf16, #graph.dims<[T, 64]>>
+}
+
+// A cache write addresses the page by the token's slot, and leaves negative slots alone.
+// CHECK-LABEL: // loop_2
+// CHECK:         [[SLOT:v[0-9]+]] = a1[
+// CHECK:         [[WANTED:v[0-9]+]] = {{.*}} >= v
+// CHECK:         if ([[WANTED]]) {
+// CHECK:           store<8>(a2 +
+!layer = !graph.kv_layer<layers = 2, heads = 2, dim = 16, page = 16, f32>
+!cache = !graph.kv_cache<layers = 2, heads = 2, dim = 16, page = 16, f32>
+func.func @write(%x: tensor<3x2x16xf32>, %slots: tensor<3xi64>, %cache: !cache) -> tensor<3x2x16xf32> {
+  %l = graph.cache_layer %cache layer 1 : !cache -> !layer
+  %0:2 = graph.fusion "loop"(%x, %slots, %l) : (tensor<3x2x16xf32>, tensor<3xi64>, !layer) -> (!layer, tensor<3x2x16xf32>) {
+  ^bb0(%a: tensor<3x2x16xf32>, %b: tensor<3xi64>, %c: !layer):
+    %1 = graph.cache_write key %c, %a, %b : !layer, tensor<3x2x16xf32>, tensor<3xi64>
+    graph.yield %1, %a : !layer, tensor<3x2x16xf32>
+  }
+  return %0#1 : tensor<3x2x16xf32>
+}
+
+// Paged attention of one token a request is decode: two query heads share a block and their keys.
+// LAUNCH-LABEL: func.func @decode
+// LAUNCH:         kernel.launch @attention_0({{.*}}) writes [4] grid #[[DECODE:.*]] symbols {{.*}} block [128, 1, 1] {{.*}}shared_bytes = 576
+// CHECK-LABEL: // attention_0
+// CHECK:         attention_decode<16, 2>((const f32 *)a0, a4, PagedKV<f32>{a1, 8192, 0, 2048, 16, 16}, a2, a3, {{.*}}, 4, 2,
+func.func @decode(%q: tensor<3x4x16xf32>, %start: tensor<4xi32>, %context: tensor<3xi32>, %table: tensor<3x4xi32>, %cache: !cache) -> tensor<3x4x16xf32> {
+  %l = graph.cache_layer %cache layer 1 : !cache -> !layer
+  %0 = graph.fusion "attention"(%q, %l, %start, %context, %table) : (tensor<3x4x16xf32>, !layer, tensor<4xi32>, tensor<3xi32>, tensor<3x4xi32>) -> tensor<3x4x16xf32> {
+  ^bb0(%a: tensor<3x4x16xf32>, %b: !layer, %c: tensor<4xi32>, %d: tensor<3xi32>, %e: tensor<3x4xi32>):
+    %1 = graph.paged_attention %a, %b, %c, %d, %e scale 0.25 : tensor<3x4x16xf32>, !layer, tensor<4xi32>, tensor<3xi32>, tensor<3x4xi32>
+    graph.yield %1 : tensor<3x4x16xf32>
+  }
+  return %0 : tensor<3x4x16xf32>
+}
