@@ -77,9 +77,12 @@ LogicalResult CudaPrinter::printConstant(arith::ConstantOp op) {
     FailureOr<std::string> type = typeName(integer.getType(), op);
     if (failed(type))
       return failure();
-    return "(" + *type + ")" + std::to_string(integer.getType().isInteger(1)
-                                                  ? integer.getValue().getZExtValue()
-                                                  : integer.getValue().getSExtValue());
+    if (integer.getType().isInteger(1))
+      return std::string(integer.getValue().isZero() ? "false" : "true");
+    int64_t number = integer.getValue().getSExtValue();
+    // The least number is no literal of C++.
+    std::string digits = number == INT64_MIN ? "(-9223372036854775807 - 1)" : std::to_string(number);
+    return "(" + *type + ")" + digits;
   };
   if (!dense) {
     FailureOr<std::string> text = scalar(value);

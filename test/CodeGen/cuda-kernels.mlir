@@ -134,9 +134,9 @@ func.func @write(%x: tensor<3x2x16xf32>, %slots: tensor<3xi64>, %cache: !cache) 
 
 // Paged attention of one token a request is decode: two query heads share a block and their keys.
 // LAUNCH-LABEL: func.func @decode
-// LAUNCH:         kernel.launch @attention_0({{.*}}) writes [4] grid #[[DECODE:.*]] symbols {{.*}} block [128, 1, 1] {{.*}}shared_bytes = 576
+// LAUNCH:         kernel.launch @attention_0({{.*}}) writes [5] grid #[[DECODE:.*]] symbols {{.*}} block [128, 1, 1] {{.*}}shared_bytes = 576
 // CHECK-LABEL: // attention_0
-// CHECK:         attention_decode<16, 2>((const f32 *)a0, a4, PagedKV<f32>{a1, 8192, 0, 2048, 16, 16}, a2, a3, {{.*}}, 4, 2,
+// CHECK:         attention_decode<16, 2>((const f32 *)a0, a5, PagedKV<f32>{a1, 8192, 0, 2048, 16, 16}, a3, a4, {{.*}}, 4, 2,
 func.func @decode(%q: tensor<3x4x16xf32>, %start: tensor<4xi32>, %context: tensor<3xi32>, %table: tensor<3x4xi32>, %cache: !cache) -> tensor<3x4x16xf32> {
   %l = graph.cache_layer %cache layer 1 : !cache -> !layer
   %0 = graph.fusion "attention"(%q, %l, %start, %context, %table) : (tensor<3x4x16xf32>, !layer, tensor<4xi32>, tensor<3xi32>, tensor<3x4xi32>) -> tensor<3x4x16xf32> {

@@ -69,18 +69,20 @@ func.func @launches(%x: memref<?xf32>, %y: memref<?xbf16>, %i: memref<?xi64>, %c
 
 // Constants by their bits: nothing is lost. Without a launch, a block has 256 threads.
 // CHECK-LABEL: void __launch_bounds__(256, 1) constants(
-// CHECK-NEXT:    float_from_bits(2143289344u);
-// CHECK-NEXT:    float_from_bits(4286578688u);
-// CHECK-NEXT:    float_from_bits(1036831949u);
-// CHECK-NEXT:    (i64)-5;
-// CHECK-NEXT:    (b1)1;
-// CHECK-NEXT:    vec<f32, 2>{{[{][{]}}float_from_bits(1065353216u), float_from_bits(1073741824u)}};
-// CHECK-NEXT:    vec<i32, 2>{{[{][{]}}(i32)7, (i32)7}};
+// CHECK-NEXT:    const auto v{{[0-9]+}} = float_from_bits(2143289344u);
+// CHECK-NEXT:    const auto v{{[0-9]+}} = float_from_bits(4286578688u);
+// CHECK-NEXT:    const auto v{{[0-9]+}} = float_from_bits(1036831949u);
+// CHECK-NEXT:    const auto v{{[0-9]+}} = (i64)-5;
+// CHECK-NEXT:    const auto v{{[0-9]+}} = (i64)(-9223372036854775807 - 1);
+// CHECK-NEXT:    const auto v{{[0-9]+}} = true;
+// CHECK-NEXT:    const auto v{{[0-9]+}} = vec<f32, 2>{{[{][{]}}float_from_bits(1065353216u), float_from_bits(1073741824u)}};
+// CHECK-NEXT:    const auto v{{[0-9]+}} = vec<i32, 2>{{[{][{]}}(i32)7, (i32)7}};
 kernel.func @constants(%x: memref<?xf32>) attributes {kind = "loop", target = "cuda"} {
   %0 = arith.constant 0x7FC00000 : f32
   %1 = arith.constant 0xFF800000 : f32
   %2 = arith.constant 0.1 : f32
   %3 = arith.constant -5 : i64
+  %min = arith.constant -9223372036854775808 : i64
   %4 = arith.constant true
   %5 = arith.constant dense<[1.0, 2.0]> : vector<2xf32>
   %6 = arith.constant dense<7> : vector<2xi32>
