@@ -6,8 +6,10 @@
 
 #include "Compilation.h"
 
+#include "mlsys/CodeGen/FusionLowering.h"
 #include "mlsys/IR/Kernel.h"
 #include "mlsys/IR/ProgramTypes.h"
+#include "mlsys/Interpreter/Tensor.h"
 
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/InitAllDialects.h"
@@ -23,6 +25,11 @@
 using namespace mlir;
 using namespace mlsys;
 
+/// The attribute of a module that names the model it was imported from.
+static constexpr llvm::StringLiteral originAttrName = "graph.model";
+/// The instruction set of code, and the name of its module.
+static constexpr llvm::StringLiteral isaAttrName = "kernel.isa", codeName = "code";
+
 static DialectRegistry makeRegistry() {
   DialectRegistry registry;
   registerAllDialects(registry);
@@ -35,6 +42,7 @@ Compilation::Compilation(const CompileRequest &request) : request(request), cont
   registerPasses();
   // Operations are named in messages; their IR is for --dump-dir.
   context.printOpOnDiagnostic(false);
+  chosen = request.targets;
 }
 
 //===----------------------------------------------------------------------===//
@@ -95,7 +103,27 @@ std::string mlsys::printModule(ModuleOp module) {
   return text;
 }
 
+void Compilation::readOrigin() {
+  auto origin = model.module->getOperation()->getAttrOfType<StringAttr>(originAttrName);
+  if (!origin)
+    return;
+  ImportOptions options;
+  // The weights are those of the IR.
+  options.randomWeights = true;
+  llvm::Expected<ImportedModel> imported = importModel(context, origin.getValue(), options);
+  if (!imported) {
+    warnings.push_back(request.model + " has no tokenizer: " + llvm::toString(imported.takeError()));
+    return;
+  }
+  model.name = imported->name;
+  model.architecture = imported->architecture;
+  model.text = std::move(imported->text);
+}
+
 llvm::Error Compilation::readIr() {
+  if (request.dtype || request.randomWeights)
+    return llvm::createStringError("--dtype and --random-weights are for models; '" +
+                                   request.model + "' is IR");
   llvm::Error error = collect([&] {
     model.module = parseSourceFile<ModuleOp>(request.model, ParserConfig(&context));
     return success(static_cast<bool>(model.module));
@@ -108,12 +136,47 @@ llvm::Error Compilation::readIr() {
   if (auto files = model.module->getOperation()->getAttrOfType<ArrayAttr>(graph::weightFilesAttrName))
     for (Attribute file : files)
       model.weightFiles.push_back(cast<StringAttr>(file).getValue().str());
+  // A weight may be used by several functions.
+  llvm::DenseSet<Attribute> counted;
   bool typed = false;
-  model.module->walk([&](graph::WeightOp op) {
-    model.parameters += op.getType().getNumElements();
+  auto count = [&](Attribute source, int64_t elements, Type type) {
+    std::optional<program::DType> dtype = dtypeOf(type);
+    if (!counted.insert(source).second || !dtype)
+      return;
+    model.parameters += elements;
     if (!std::exchange(typed, true))
-      model.dtype = *dtypeOf(op.getType().getElementType());
+      model.dtype = *dtype;
+  };
+  model.module->walk([&](Operation *op) {
+    if (auto weight = dyn_cast<graph::WeightOp>(op))
+      count(weight.getSource(), weight.getType().getNumElements(), weight.getType().getElementType());
+    else if (auto constant = dyn_cast<kernel::ConstantOp>(op); constant && constant.getSource())
+      count(*constant.getSource(), countElements(constant.getShape()),
+            cast<MemRefType>(constant.getType()).getElementType());
   });
+  readOrigin();
+  return chooseTargets();
+}
+
+llvm::Error Compilation::chooseTargets() {
+  auto kernels = model.module->getOps<kernel::FuncOp>();
+  if (kernels.empty())
+    return llvm::Error::success();
+  CompileTarget ours{(*kernels.begin()).getTarget().str(), ""};
+  if (ModuleOp code = findCode(*model.module))
+    if (auto isa = code->getAttrOfType<StringAttr>(isaAttrName))
+      ours.variant = isa.getValue().str();
+  if (chosen.empty())
+    chosen = {ours};
+  for (CompileTarget &target : chosen) {
+    bool cpu = ours.device == "cpu";
+    if (cpu && target.variant.empty())
+      target.variant = ours.variant;
+    if (target.device != ours.device ||
+        (cpu && !ours.variant.empty() && target.variant != ours.variant))
+      return llvm::createStringError("'" + request.model + "' is IR for " + ours.str() + ", not for " +
+                                     target.str());
+  }
   return llvm::Error::success();
 }
 
@@ -124,7 +187,7 @@ llvm::Error Compilation::dump(Stage stage, ModuleOp module, const CompileTarget 
     return llvm::createStringError("cannot make the folder '" + request.dumpDir +
                                    "': " + code.message());
   std::string suffix;
-  if (isTargetStage(stage) && request.targets.size() > 1)
+  if (isTargetStage(stage) && targets().size() > 1)
     suffix = "-" + target.device + (target.variant.empty() ? "" : "-" + target.variant);
   std::string path = fmt::format("{}/{:02}-{}{}.mlir", request.dumpDir,
                                  static_cast<int>(stage) + 1, stringifyStage(stage).str(), suffix);
@@ -160,9 +223,28 @@ llvm::Error Compilation::runStage(Stage stage, ModuleOp module, const CompileTar
   if (failed(buildPipeline(stage, options, passes)))
     return llvm::createStringError("this build of mlsys cannot do the stage '" +
                                    stringifyStage(stage) + "' for " + target.str());
-  if (llvm::Error error = collect([&] { return passes.run(module); }))
+  bool code = stage == Stage::Emit && target.device == "cpu";
+  if (llvm::Error error = collect(
+          [&] { return code ? addCode(module, target, passes) : passes.run(module); }))
     return error;
   return dump(stage, module, target);
+}
+
+ModuleOp mlsys::findCode(ModuleOp module) { return module.lookupSymbol<ModuleOp>(codeName); }
+
+LogicalResult Compilation::addCode(ModuleOp module, const CompileTarget &target,
+                                   PassManager &passes) {
+  // The kernels and the launch lists stay: with them the IR is complete.
+  OwningOpRef<ModuleOp> code(cast<ModuleOp>(module->clone()));
+  if (failed(passes.run(*code)))
+    return failure();
+  std::string isa = target.variant.empty() ? CpuTarget::host().isa : target.variant;
+  code->setSymName(codeName);
+  for (StringRef name : {StringRef(originAttrName), StringRef(graph::weightFilesAttrName)})
+    code->getOperation()->removeAttr(name);
+  code->getOperation()->setAttr(isaAttrName, StringAttr::get(&context, isa));
+  module.push_back(code.release());
+  return success();
 }
 
 void Compilation::dropFunctions() {
@@ -193,7 +275,10 @@ llvm::Error Compilation::prepare(Stage last) {
     if (!imported)
       return imported.takeError();
     model = std::move(*imported);
+    model.module->getOperation()->setAttr(originAttrName, StringAttr::get(&context, request.model));
   }
+  if (chosen.empty())
+    chosen = {CompileTarget()};
   for (Stage stage : allStages()) {
     if (stage > last || isTargetStage(stage))
       break;

@@ -21,7 +21,8 @@ public:
   /// Imports the model and runs the stages that all targets share, up to `last`.
   llvm::Error prepare(Stage last = Stage::Cache);
 
-  /// Runs one stage on `module`; `target` is that of the stages that differ.
+  /// Runs one stage on `module`; `target` is that of the stages that differ. The stage Emit
+  /// adds the code of CPU kernels as a module inside (see findCode).
   llvm::Error runStage(Stage stage, mlir::ModuleOp module, const CompileTarget &target);
 
   /// Runs `work`; when it fails, what was reported becomes the error.
@@ -30,6 +31,9 @@ public:
   /// The stage that the model was in when it was read: Import unless it is IR.
   Stage initialStage() const { return initial; }
 
+  /// What is compiled for: the request's targets, or else what IR is for, or else the CPU.
+  const std::vector<CompileTarget> &targets() const { return chosen; }
+
   const CompileRequest &request;
   mlir::MLIRContext context;
   ImportedModel model;
@@ -37,12 +41,22 @@ public:
 
 private:
   llvm::Error readIr();
+  /// Takes name and tokenizer of IR from the model that it was made of.
+  void readOrigin();
+  llvm::Error chooseTargets();
+  mlir::LogicalResult addCode(mlir::ModuleOp module, const CompileTarget &target,
+                              mlir::PassManager &passes);
   /// Erases the functions that the request does not want.
   void dropFunctions();
   llvm::Error dump(Stage stage, mlir::ModuleOp module, const CompileTarget &target);
 
   Stage initial = Stage::Import;
+  std::vector<CompileTarget> chosen;
 };
+
+/// The module of LLVM dialect that the stage Emit has added for a CPU; null before. Its attribute
+/// `kernel.isa` names the instruction set.
+mlir::ModuleOp findCode(mlir::ModuleOp module);
 
 /// Text of a module that mlsys-opt accepts.
 std::string printModule(mlir::ModuleOp module);

@@ -168,22 +168,26 @@ llvm::Expected<CompiledModel> mlsys::compileModel(const CompileRequest &request)
   llvm::Expected<std::unique_ptr<program::ProgramT>> program = makeProgram(compilation.model);
   if (!program)
     return program.takeError();
-  for (const CompileTarget &target : request.targets)
+  for (const CompileTarget &target : compilation.targets())
     if (llvm::Error error = addTarget(compilation, target, **program))
       return std::move(error);
   return CompiledModel{std::move(*program), std::move(compilation.warnings)};
 }
 
 llvm::Expected<std::string> mlsys::compileToStage(const CompileRequest &request, Stage stage) {
-  if (isTargetStage(stage) && request.targets.size() != 1)
-    return llvm::createStringError("the stage '" + stringifyStage(stage) +
-                                   "' differs between targets; name one with --target");
   Compilation compilation(request);
   if (llvm::Error error = compilation.prepare(stage))
     return std::move(error);
+  if (stage < compilation.initialStage())
+    return llvm::createStringError("'" + request.model + "' is past the stage '" +
+                                   stringifyStage(stage) + "': it is IR after '" +
+                                   stringifyStage(compilation.initialStage()) + "'");
+  if (isTargetStage(stage) && compilation.targets().size() != 1)
+    return llvm::createStringError("the stage '" + stringifyStage(stage) +
+                                   "' differs between targets; name one with --target");
   if (isTargetStage(stage))
     if (llvm::Error error = runTargetStages(compilation, *compilation.model.module,
-                                            request.targets.front(), stage))
+                                            compilation.targets().front(), stage))
       return std::move(error);
   return printModule(*compilation.model.module);
 }

@@ -18,13 +18,14 @@ llvm::Error mlsys::emitCpuCode(Compilation &compilation, ModuleOp module,
                                const CompileTarget &target, program::TargetProgramT &program) {
   if (program.kernels.empty())
     return llvm::Error::success();
-  if (llvm::Error error = compilation.runStage(Stage::Emit, module, target))
-    return error;
+  if (!findCode(module))
+    if (llvm::Error error = compilation.runStage(Stage::Emit, module, target))
+      return error;
   CpuTarget cpu = target.variant.empty() ? CpuTarget::host() : *CpuTarget::get(target.variant);
   auto library = std::make_unique<program::CpuLibraryT>();
   library->isa = cpu.isa;
   llvm::Error emission = compilation.collect([&]() -> LogicalResult {
-    llvm::Expected<std::vector<uint8_t>> object = emitSharedObject(module, cpu);
+    llvm::Expected<std::vector<uint8_t>> object = emitSharedObject(findCode(module), cpu);
     if (!object)
       return module.emitError() << llvm::toString(object.takeError());
     library->data = std::move(*object);

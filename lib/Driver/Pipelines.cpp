@@ -123,7 +123,9 @@ Stage mlsys::detectStage(ModuleOp module) {
   Stage stage = Stage::Import;
   auto reach = [&](Stage reached) { stage = std::max(stage, reached); };
   module.walk([&](Operation *op) {
-    if (isa<kernel::FuncOp, kernel::LaunchOp>(op))
+    if (op != module && isa<ModuleOp>(op))
+      reach(Stage::Emit);
+    else if (isa<kernel::FuncOp, kernel::LaunchOp>(op))
       reach(Stage::Kernel);
     else if (isa<graph::FusionOp>(op))
       reach(Stage::Fuse);

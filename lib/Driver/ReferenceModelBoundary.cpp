@@ -205,6 +205,9 @@ llvm::Expected<rt::ModelHandle> mlsys::openReference(const CompileRequest &reque
   Compilation &compilation = *interpreted->compilation;
   if (llvm::Error error = compilation.prepare(Stage::Cache))
     return std::move(error);
+  if (compilation.initialStage() >= Stage::Kernel)
+    return llvm::createStringError("'" + request.model + "' has kernels, which --device reference "
+                                   "cannot run; give IR of an earlier stage");
   llvm::Expected<WeightProvider> weights = makeFileWeightProvider(interpreted->module(), ".");
   if (!weights)
     return weights.takeError();

@@ -13,6 +13,7 @@
 #include "runtime/ProgramModel.h"
 #include "llvm/Support/Error.h"
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -40,7 +41,8 @@ struct CompileRequest {
   std::string model;
   /// F32, BF16 or F16; nothing: the model's own.
   std::optional<program::DType> dtype;
-  std::vector<CompileTarget> targets = {CompileTarget()};
+  /// None: what IR is for, or the CPU.
+  std::vector<CompileTarget> targets;
   std::vector<int64_t> decodeBuckets = {1, 2, 4, 8};
   /// Weights are random numbers; only the configuration is read.
   bool randomWeights = false;
@@ -53,7 +55,7 @@ struct CompileRequest {
   std::function<void(const std::string &what)> progress;
 
   /// How often `progress` is called at most.
-  uint64_t countSteps() const { return 4 + 3 * targets.size(); }
+  uint64_t countSteps() const { return 4 + 3 * std::max<uint64_t>(targets.size(), 1); }
 };
 
 /// A program in memory. Paths of weight files in it are relative to the current folder, or absolute.
