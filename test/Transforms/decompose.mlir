@@ -125,3 +125,14 @@ func.func @primitives(%q: tensor<1x8x4x16xf32>, %k: tensor<1x8x2x16xf32>) -> ten
   %1 = graph.exp %0 : tensor<1x8x4x16xf32>
   return %1 : tensor<1x8x4x16xf32>
 }
+
+// Primitives stay.
+// CHECK-LABEL: @nothing_to_do
+// CHECK-NEXT:    graph.attention
+// CHECK-NEXT:    graph.reduce
+// CHECK-NEXT:    return
+func.func @nothing_to_do(%x: tensor<1x2x2x4xf32>) -> tensor<1x2x2xf32> {
+  %0 = graph.attention %x, %x, %x scale 1.0 : tensor<1x2x2x4xf32>, tensor<1x2x2x4xf32>
+  %1 = graph.reduce max %0 dims [3] : tensor<1x2x2x4xf32> -> tensor<1x2x2xf32>
+  return %1 : tensor<1x2x2xf32>
+}

@@ -123,3 +123,14 @@ func.func @dependent_siblings(%x: tensor<8x8xf32>, %w: tensor<8x8xf32>) -> tenso
   %1 = graph.dot %x, %0 batch [] x [] contract [1] x [1] : tensor<8x8xf32>, tensor<8x8xf32> -> tensor<8x8xf32>
   return %1 : tensor<8x8xf32>
 }
+
+// -----
+
+// Inputs alone are no kernels.
+// CHECK-LABEL: @nothing_to_do
+// CHECK-NEXT:    %[[W:.*]] = graph.weight "w"
+// CHECK-NEXT:    return %[[W]]
+func.func @nothing_to_do() -> tensor<8xf32> {
+  %w = graph.weight "w" : tensor<8xf32> from <file = 0, offset = 0, bytes = 32, dtype = "f32", shape = [8]>
+  return %w : tensor<8xf32>
+}
