@@ -249,7 +249,7 @@ LogicalResult CudaPrinter::printFor(scf::ForOp op) {
   if (failed(declareResults(op.getResults(), op.getInitArgs(), op)))
     return failure();
   for (auto [argument, result] : llvm::zip_equal(op.getRegionIterArgs(), op.getResults()))
-    names[argument] = names[result];
+    names[argument] = name(result);
   std::string variable = fresh(op.getInductionVar());
   line() << "for (i64 " << variable << " = " << name(op.getLowerBound()) << "; " << variable
          << " < " << name(op.getUpperBound()) << "; " << variable << " += " << name(op.getStep())
