@@ -48,7 +48,7 @@ def literals(statement):
         for part in PLACEHOLDER.split(text):
             for line in part.split("\n"):
                 if re.search(r"[A-Za-z]", line):
-                    yield line.strip()
+                    yield line.strip(" ':;,")
 
 
 def diagnostics(path):
