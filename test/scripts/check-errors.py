@@ -4,8 +4,8 @@
 usage: check-errors.py [--all] [FOLDER ...]      (default: lib/Import runtime)
 
 A message is the string literals inside a call that makes an error. A test
-mentions it when some run of two or more words that only this message has is in
-a file below test/. Exit code 1 when there are messages without a test.
+mentions it when some run of two or more words is in a file below test/ that only
+this message has; of the messages of its source file, for tests named after that. Exit code 1 when there are messages without a test.
 """
 import pathlib
 import re
@@ -59,14 +59,45 @@ def normal(text):
 
 
 def windows(text):
-    """Runs of words inside the fixed parts of a message, longest last."""
-    for part in text.split(MARK):
-        words = normal(part).strip().split(" ")
-        for size in range(2, 7):
-            for i in range(len(words) - size + 1):
-                yield " ".join(words[i : i + size])
-        if len(words) == 1 and len(words[0]) > 5:
-            yield words[0]
+    """Runs of words of a message; MARK stands for any text."""
+    tokens = re.sub(MARK + r"+", f" {MARK} ", text).split()
+    for size in range(2, 8):
+        for i in range(len(tokens) - size + 1):
+            window = tokens[i : i + size]
+            if MARK not in (window[0], window[-1]) and sum(w != MARK for w in window) > 1:
+                yield " ".join(window)
+    for token in tokens:
+        if len(token) > 9:
+            yield token
+
+
+def pattern(window):
+    parts = [re.escape(part) for part in re.split(f" ?{MARK} ?", window)]
+    return re.compile(r".{0,80}?".join(parts))
+
+
+def mentions(window, corpus):
+    if MARK not in window:
+        return window in corpus
+    longest = max(re.split(f" ?{MARK} ?", window), key=len)
+    return longest in corpus and pattern(window).search(corpus) is not None
+
+
+def read_tests():
+    """The text of every test, and that of the tests named after a source file."""
+    tests = {}
+    for path in sorted((ROOT / "test").rglob("*")):
+        if path.suffix in (".cpp", ".h", ".test", ".mlir", ".py") and "scripts" not in path.parts:
+            text = JOINED.sub("", path.read_text()).replace('\\"', '"')
+            tests[path] = normal(re.sub(r"\{\{(.*?)\}\}", " ", text) if path.suffix != ".cpp" else text)
+    return tests
+
+
+def own_tests(source, tests):
+    """The tests that belong to a source file by name."""
+    if source.parts[0] == "lib":
+        return " ".join(t for p, t in tests.items() if source.parts[1] in p.parts)
+    return " ".join(t for p, t in tests.items() if p.name.startswith(source.stem))
 
 
 def main():
@@ -77,17 +108,18 @@ def main():
         for path in sorted((ROOT / folder).glob("*.[ch]*")):
             for line, text in messages(path):
                 found.setdefault(normal(text), (path.relative_to(ROOT), line))
-    owners = {}
-    for text in found:
+    owners, owners_here = {}, {}
+    for text, (path, _) in found.items():
         for window in set(windows(text)):
             owners.setdefault(window, []).append(text)
-    corpus = ""
-    for path in sorted((ROOT / "test").rglob("*")):
-        if path.suffix in (".cpp", ".h", ".test", ".mlir", ".py") and path.name != pathlib.Path(__file__).name:
-            corpus += " " + normal(JOINED.sub("", path.read_text()).replace('\\"', '"'))
+            owners_here.setdefault((path, window), []).append(text)
+    tests = read_tests()
+    everything = " ".join(tests.values())
     missing = 0
     for text, (path, line) in found.items():
-        hit = any(len(owners[w]) == 1 and w in corpus for w in windows(text))
+        own = own_tests(path, tests)
+        hit = any(len(owners_here[path, w]) == 1 and mentions(w, own) or
+                  len(owners[w]) == 1 and mentions(w, everything) for w in windows(text))
         missing += not hit
         if show_all or not hit:
             print(f"{'' if not show_all else 'ok ' if hit else '-- '}{path}:{line}: {text.replace(MARK, '{}').strip()}")
