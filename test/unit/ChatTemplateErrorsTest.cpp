@@ -24,9 +24,9 @@ void expectErrors(std::initializer_list<Case> cases) {
 TEST(ChatTemplateErrors, Lexer) {
   expectErrors({
       {"{# never closed", "a comment has no end"},
-      {"{% raw x %}{% endraw %}", "raw takes nothing more"},
+      {"{% raw x%}{% endraw %}", "raw takes nothing more"},
       {"{% raw %} text", "a raw block has no end"},
-      {"{% raw %} text {% endraw x %}", "endraw takes nothing more"},
+      {"{% raw %} text {% endraw x%}", "endraw takes nothing more"},
       {"{{ '\\x1' }}", "a string has a broken escape"},
       {"{{ '\\uD800' }}", "a string has an escape that is no character"},
       {"{{ 'abc }}", "a string has no end"},
@@ -41,8 +41,10 @@ TEST(ChatTemplateErrors, Lexer) {
 
 TEST(ChatTemplateErrors, Parser) {
   expectErrors({
-      {"{% set x 1 %}", "expected '=' but found"},
-      {"{% for x of [1] %}{% endfor %}", "expected in but found"},
+      {"{{ range(1; 2) }}", "the character ';' is not expected here"},
+      {"{{ range(1 2) }}", "expected ',' but found"},
+      {"{{ {1 2} }}", "expected ':' but found"},
+      {"{% for x of [1] %}{% endfor %}", "expected 'in' but found"},
       {"{% if true 1 %}{% endif %}", "expected '%}' but found"},
       {"{{ 1 2 }}", "expected '}}' but found"},
       {"{{ [1][1:2:3:4] }}", "a slice has too many colons"},
@@ -79,7 +81,8 @@ TEST(ChatTemplateErrors, Expressions) {
       {"{{ [1][::0] }}", "a slice's step cannot be zero"},
       {"{{ 1 in 'abc' }}", "'in' of a str needs a str, not int"},
       {"{{ range('a') }}", "must be an integer, not str"},
-      {"{{ ('a')|round }}", "must be a number, not str"},
+      {"{{ ['a', 'b']|sum }}", "must be a number, not str"},
+      {"{{ -'a' }}", "must be a number, not str"},
   });
 }
 
