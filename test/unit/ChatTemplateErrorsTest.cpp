@@ -81,8 +81,8 @@ TEST(ChatTemplateErrors, Expressions) {
       {"{{ [1][::0] }}", "a slice's step cannot be zero"},
       {"{{ 1 in 'abc' }}", "'in' of a str needs a str, not int"},
       {"{{ range('a') }}", "must be an integer, not str"},
-      {"{{ ['a', 'b']|sum }}", "must be a number, not str"},
-      {"{{ -'a' }}", "must be a number, not str"},
+      {"{{ ['a', 'b']|sum }}", "an item of sum must be an integer, not str"},
+      {"{{ -'a' }}", "the operand of a sign must be an integer, not str"},
   });
 }
 

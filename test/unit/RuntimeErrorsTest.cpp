@@ -32,9 +32,9 @@ TEST(RuntimeErrors, Sizes) {
                "size overflow: 9223372036854775807 * 2 does not fit 64 bits");
   program::ProgramT source = scaleProgram();
   std::vector<int64_t> code;
-  for (int i = 0; i < 100; ++i)
+  for (int i = 0; i < 80; ++i)
     code.insert(code.end(), {Const, 1});
-  for (int i = 0; i < 99; ++i)
+  for (int i = 0; i < 79; ++i)
     code.push_back(Add);
   source.targets[0]->functions[0]->buffers[0]->bytes = expr(code);
   EXPECT_ERROR(LoadedProgram::fromBytes(pack(source), ""), "operands at once");
