@@ -356,6 +356,15 @@ uint32_t ProgramTensorModel::find(const std::string &name) const {
   return index;
 }
 
+/// The last extent of a plain function's logits, which is the size of the
+/// vocabulary; 0 when it is not fixed.
+static int64_t vocabularyOf(const program::Function &function) {
+  if (length(function.outputs()) == 0 || length(function.outputs()->Get(0)->shape()) == 0)
+    return 0;
+  const auto &shape = *function.outputs()->Get(0)->shape();
+  return std::max<int64_t>(0, asConstant(*shape.Get(shape.size() - 1)).value_or(0));
+}
+
 std::vector<TensorPort> ProgramTensorModel::inputs(const std::string &name) const {
   const program::Function &function = on->executor->function(find(name));
   std::vector<std::string> symbols;
@@ -364,7 +373,9 @@ std::vector<TensorPort> ProgramTensorModel::inputs(const std::string &name) cons
   std::vector<TensorPort> result;
   for (uint32_t i = 0; i < length(function.inputs()); ++i) {
     const program::Port &port = *function.inputs()->Get(i);
-    TensorPort info{port.name()->str(), port.dtype(), {}};
+    TensorPort info{port.name()->str(), port.dtype(), {}, 0};
+    if (port.role() == Role::TokenIds)
+      info.idLimit = vocabularyOf(function);
     for (uint32_t d = 0; d < length(port.shape()); ++d)
       info.dims.push_back(toString(*port.shape()->Get(d), symbols));
     result.push_back(std::move(info));
@@ -375,13 +386,10 @@ std::vector<TensorPort> ProgramTensorModel::inputs(const std::string &name) cons
 std::vector<HostTensor> ProgramTensorModel::run(const std::string &name,
                                                 const std::vector<HostTensor> &inputs) {
   uint32_t index = find(name);
+  checkInputs(this->inputs(name), inputs);
   std::vector<InputTensor> views;
-  for (const HostTensor &input : inputs) {
-    if (tensorBytes(input.dtype, input.shape) != input.data.size())
-      throw Error("input '{}' has {} bytes, not those of {} {}", input.name, input.data.size(),
-                  dtypeName(input.dtype), shapeText(input.shape));
+  for (const HostTensor &input : inputs)
     views.push_back({input.dtype, input.shape, input.data.data()});
-  }
   std::vector<std::vector<int64_t>> shapes = on->executor->outputShapes(index, views);
   const program::Function &function = on->executor->function(index);
   std::vector<HostTensor> results;

@@ -28,7 +28,13 @@ struct TensorPort {
   program::DType dtype = program::DType::F32;
   /// Sizes or names of the dimensions, for messages.
   std::vector<std::string> dims;
+  /// Token ids must be below this; 0 for other inputs.
+  int64_t idLimit = 0;
 };
+
+/// Throws rt::Error naming the input that is not what its port takes: type, rank,
+/// bytes, token ids.
+void checkInputs(const std::vector<TensorPort> &ports, const std::vector<HostTensor> &inputs);
 
 /// The plain functions of a model: tensors in, tensors out, no state. Compiled
 /// programs and the interpreter implement it.

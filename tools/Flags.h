@@ -192,6 +192,10 @@ inline rt::Streams standardStreams() { return {std::cout, std::cerr}; }
 /// the exit code.
 template <typename Command>
 int parseAndRun(CLI::App &app, int argc, char **argv, Command &&command) {
+  if (argc > 1 && argv[1][0] != '-' && !app.get_subcommand_no_throw(argv[1])) {
+    std::cerr << "error: unknown command '" << argv[1] << "'; --help lists those there are\n";
+    return 1;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError &error) {

@@ -160,6 +160,10 @@ std::vector<rt::TensorPort> ReferenceTensorModel::inputs(const std::string &name
     port.dtype = *dtypeOf(tensor.getElementType());
     for (const graph::DimExpr &dim : graph::getDims(tensor))
       port.dims.push_back(dim.str());
+    auto role = function.getArgAttrOfType<StringAttr>(index, graph::roleAttrName);
+    if (role && role.getValue() == "token_ids" && function.getNumResults() > 0)
+      if (auto logits = dyn_cast<RankedTensorType>(function.getResultTypes()[0]))
+        port.idLimit = std::max<int64_t>(0, logits.getShape().back());
     ports.push_back(std::move(port));
   }
   return ports;
@@ -168,6 +172,7 @@ std::vector<rt::TensorPort> ReferenceTensorModel::inputs(const std::string &name
 std::vector<rt::HostTensor> ReferenceTensorModel::run(const std::string &name,
                                                       const std::vector<rt::HostTensor> &inputs) {
   func::FuncOp function = find(name);
+  rt::checkInputs(this->inputs(name), inputs);
   std::vector<InterpreterValue> arguments;
   for (const rt::HostTensor &input : inputs)
     arguments.push_back(orThrow(Tensor::fromBytes(input.dtype, input.shape, input.data)));

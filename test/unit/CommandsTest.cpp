@@ -190,6 +190,20 @@ TEST(RunCommand, NamesTheWrongInput) {
   EXPECT_FALSE(std::filesystem::exists(folder / "out/y.npy"));
 }
 
+/// Kernels read the embedding table without a look at the id.
+TEST(RunCommand, RefusesIdsOutsideTheVocabulary) {
+  TemporaryFolder folder;
+  ModelHandle model = open(languageProgram(), Purpose::Tensors);
+  for (int64_t id : {int64_t(16), int64_t(-1), int64_t(1) << 40}) {
+    int64_t ids[2] = {3, id}, shape[] = {1, 2};
+    writeNpy(folder / "ids.npy", program::DType::I64, shape, std::as_bytes(std::span(ids)));
+    RunRequest run{"forward", {"input_ids=" + (folder / "ids.npy")}, folder / "out"};
+    EXPECT_EQ(capture([&](Streams streams) { return runTensors(model, run, streams); }).error,
+              "input 'input_ids' holds the token id " + std::to_string(id) +
+                  ", which is not in the vocabulary of 16");
+  }
+}
+
 TEST(RunCommand, RefusesAFolderThatCannotBe) {
   TemporaryFolder folder;
   float x[1] = {1};

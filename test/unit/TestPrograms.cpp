@@ -290,7 +290,7 @@ void plain(void *const *b, const int64_t *s, void *scratch, int64_t begin, int64
   forward->symbols.push_back(symbol("B", 1, -1, 1));
   forward->symbols.push_back(symbol("S", 1, contextLength, 8));
   forward->inputs.push_back(
-      port("input_ids", Role::Tensor, DType::I64, {{Sym, 0}, {Sym, 1}}, {"B", "S"}));
+      port("input_ids", Role::TokenIds, DType::I64, {{Sym, 0}, {Sym, 1}}, {"B", "S"}));
   forward->outputs.push_back(port("logits", Role::Tensor, DType::F32,
                                   {{Sym, 0}, {Sym, 1}, {Const, 16}}, {"B", "S", "16"}));
   forward->buffers.push_back(
