@@ -17,6 +17,7 @@
 #include <iterator>
 #include <new>
 #include <string>
+#include <vector>
 
 namespace mlsys::tools {
 
@@ -192,7 +193,10 @@ inline rt::Streams standardStreams() { return {std::cout, std::cerr}; }
 /// the exit code.
 template <typename Command>
 int parseAndRun(CLI::App &app, int argc, char **argv, Command &&command) {
-  if (argc > 1 && argv[1][0] != '-' && !app.get_subcommand_no_throw(argv[1])) {
+  std::vector<CLI::App *> commands = app.get_subcommands([&](const CLI::App *command) {
+    return argc > 1 && command->check_name(argv[1]);
+  });
+  if (argc > 1 && argv[1][0] != '-' && commands.empty()) {
     std::cerr << "error: unknown command '" << argv[1] << "'; --help lists those there are\n";
     return 1;
   }
