@@ -7,11 +7,14 @@
 #include "KernelTest.h"
 
 #include "mlsys/CodeGen/EmitCuda.h"
+#include "mlsys/CodeGen/EmitObject.h"
 #include "mlsys/CodeGen/EmitProgram.h"
 #include "mlsys/Driver/Compiler.h"
 #include "mlsys/IR/Kernel.h"
 #include "mlsys/IR/ProgramTypes.h"
 
+#include "runtime/CpuDevice.h"
+#include "runtime/HostCudaDevice.h"
 #include "runtime/Program.h"
 
 #include "mlir/InitAllDialects.h"
@@ -83,7 +86,8 @@ void KernelTest::build(OwningOpRef<ModuleOp> &module, std::string text, const st
   if (!compile)
     return;
   PipelineOptions options;
-  options.target = "cuda";
+  options.target = isCpu() ? "cpu" : "cuda";
+  options.isa = isCpu() ? target : "";
   // The stage `decompose` without its check, which wants models without a cache.
   PassManager passes(&context, ModuleOp::getOperationName());
   ASSERT_TRUE(succeeded(
@@ -111,8 +115,33 @@ void KernelTest::checkKinds(ModuleOp lowered) {
   }
 }
 
-KernelTest::KernelTest(const std::string &text, const std::string &type) : context(makeRegistry()) {
+KernelTest::KernelTest(const std::string &text, const std::string &type, const std::string &target)
+    : context(makeRegistry()), target(target) {
   load(text, type);
+}
+
+void KernelTest::emitText(program::TargetProgramT &program) {
+  SymbolTable symbols(*lowered);
+  for (auto &kernel : program.kernels) {
+    auto function = symbols.lookup<kernel::FuncOp>(kernel->name);
+    FailureOr<std::string> cuda = emitCuda(function, getBlockThreads(function, *lowered));
+    ASSERT_TRUE(succeeded(cuda)) << kernel->name;
+    kernel->cuda_text = *cuda;
+  }
+}
+
+void KernelTest::emitLibrary(program::TargetProgramT &program) {
+  PipelineOptions options;
+  options.isa = target;
+  PassManager passes(&context, ModuleOp::getOperationName());
+  ASSERT_TRUE(succeeded(buildPipeline(Stage::Emit, options, passes)));
+  ASSERT_TRUE(succeeded(passes.run(*lowered)));
+  llvm::Expected<std::vector<uint8_t>> object = emitSharedObject(*lowered, *CpuTarget::get(target));
+  ASSERT_TRUE(static_cast<bool>(object)) << llvm::toString(object.takeError());
+  auto library = std::make_unique<program::CpuLibraryT>();
+  library->isa = target;
+  library->data = std::move(*object);
+  program.cpu_libraries.push_back(std::move(library));
 }
 
 void KernelTest::load(const std::string &text, const std::string &type) {
@@ -126,21 +155,18 @@ void KernelTest::load(const std::string &text, const std::string &type) {
   if (testing::Test::HasFatalFailure())
     return;
   checkKinds(*lowered);
-  auto target = emitTargetProgram(*lowered, "cuda", dtype);
-  ASSERT_TRUE(succeeded(target));
-  SymbolTable symbols(*lowered);
-  for (auto &kernel : (*target)->kernels) {
-    auto function = symbols.lookup<kernel::FuncOp>(kernel->name);
-    FailureOr<std::string> cuda = emitCuda(function, getBlockThreads(function, *lowered));
-    ASSERT_TRUE(succeeded(cuda)) << kernel->name;
-    kernel->cuda_text = *cuda;
-  }
+  auto emitted = emitTargetProgram(*lowered, isCpu() ? "cpu" : "cuda", dtype);
+  ASSERT_TRUE(succeeded(emitted));
+  isCpu() ? emitLibrary(**emitted) : emitText(**emitted);
+  if (testing::Test::HasFatalFailure())
+    return;
   program::ProgramT program;
   program.format_version = 1;
-  program.targets.push_back(std::move(*target));
+  program.targets.push_back(std::move(*emitted));
   packed = packProgram(program);
   const program::TargetProgram &loaded = *rt::verifyProgram(packed, 0).targets()->Get(0);
-  device = std::make_unique<rt::HostCudaDevice>(0, rt::hostScheduleFromEnvironment());
+  device = isCpu() ? rt::createCpuDevice({"cpu", 2})
+                   : std::make_unique<rt::HostCudaDevice>(0, rt::hostScheduleFromEnvironment());
   for (uint32_t i = 0; i < rt::length(loaded.constants()); ++i) {
     const program::Constant &constant = *loaded.constants()->Get(i);
     ASSERT_FALSE(constant.source()) << "the functions of this test have no weight files";
@@ -251,16 +277,19 @@ static Tensor widened(const Tensor &tensor) {
 }
 
 /// Calls `body(page, layer, part, row, head, element, position)` for each element of the cache;
-/// `position` counts in the order of CUDA's pages.
-template <class Body> static void forCache(const KvPages &pages, Body body) {
-  int64_t position = 0;
+/// `position` is its place in the target's pages (CacheLayout.h): the CPU keeps the keys of a
+/// head by element, so that a vector holds one element of many rows.
+template <class Body> static void forCache(const KvPages &pages, bool cpu, Body body) {
+  int64_t first = 0, headElements = pages.pageSize * pages.headDim;
   for (int64_t page = 0; page < pages.pages; ++page)
     for (int64_t layer = 0; layer < pages.layers; ++layer)
       for (int64_t part = 0; part < 2; ++part)
-        for (int64_t head = 0; head < pages.heads; ++head)
+        for (int64_t head = 0; head < pages.heads; ++head, first += headElements)
           for (int64_t row = 0; row < pages.pageSize; ++row)
             for (int64_t element = 0; element < pages.headDim; ++element)
-              body(layer, part, page * pages.pageSize + row, head, element, position++);
+              body(layer, part, page * pages.pageSize + row, head, element,
+                   first + (cpu && part == 0 ? element * pages.pageSize + row
+                                             : row * pages.headDim + element));
 }
 
 /// Random pages, on both sides.
@@ -271,7 +300,7 @@ void KernelTest::fillCache(KvPages &pages) {
     values.setFloat(i, normal(generator));
   std::vector<std::byte> bytes = values.toBytes();
   device->upload(cache, bytes.data(), bytes.size());
-  forCache(pages, [&](int64_t layer, int64_t part, int64_t slot, int64_t head, int64_t element, int64_t position) {
+  forCache(pages, isCpu(), [&](int64_t layer, int64_t part, int64_t slot, int64_t head, int64_t element, int64_t position) {
     pages.row(layer, part, slot, head)[element] = static_cast<float>(values.getFloat(position));
   });
 }
@@ -307,7 +336,7 @@ void KernelTest::compareCache(const std::string &subject, const KvPages &pages) 
   ASSERT_TRUE(static_cast<bool>(actual)) << llvm::toString(actual.takeError());
   Tensor expected(DType::F32, {count});
   KvPages copy = pages;
-  forCache(pages, [&](int64_t layer, int64_t part, int64_t slot, int64_t head, int64_t element, int64_t position) {
+  forCache(pages, isCpu(), [&](int64_t layer, int64_t part, int64_t slot, int64_t head, int64_t element, int64_t position) {
     expected.setFloat(position, copy.row(layer, part, slot, head)[element]);
   });
   compareTensor(subject + ", KV cache", *actual, expected);

@@ -1,4 +1,4 @@
-// Functions that CudaKernelTest.cpp compiles for CUDA in each float type $T and compares with the
+// Functions that EmittedKernelTest.cpp compiles for each target and float type $T and compares with the
 // interpreter. `test.kernels` lists the kinds of kernels that are expected; integer
 // arguments are random numbers below `test.below`, floats have the standard deviation
 // `test.deviation`, or 1. Modules are compiled one by one.

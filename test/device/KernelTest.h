@@ -1,4 +1,4 @@
-//===- KernelTest.h - Functions on the host executor and the oracle -------===//
+//===- KernelTest.h - Functions on a device and on the interpreter --------===//
 //
 // Part of mlsys, under the Apache License v2.0. See LICENSE.
 //
@@ -9,7 +9,7 @@
 #include "mlsys/Interpreter/Interpreter.h"
 
 #include "runtime/Executor.h"
-#include "runtime/HostCudaDevice.h"
+#include "runtime/Device.h"
 
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/OwningOpRef.h"
@@ -24,13 +24,14 @@ struct Request {
   int before, added;
 };
 
-/// A module of the graph dialect whose text has $T for the float type: compiled for
-/// CUDA and loaded onto the host executor, and beside it the same module in f32 on the
+/// A module of the graph dialect whose text has $T for the float type: compiled and loaded
+/// onto a device (CUDA: the host executor), and beside it the same module in f32 on the
 /// interpreter.
 class KernelTest {
 public:
-  /// Compiles; a failure is a failure of the test. `type` is f32, bf16 or f16.
-  KernelTest(const std::string &text, const std::string &type);
+  /// Compiles; a failure is a failure of the test. `type` is f32, bf16 or f16, `target` is "cuda"
+  /// or an instruction set of Program.fbs.
+  KernelTest(const std::string &text, const std::string &type, const std::string &target);
   ~KernelTest();
 
   bool valid() const { return executor != nullptr; }
@@ -51,7 +52,10 @@ public:
 private:
   struct Batch;
 
+  bool isCpu() const { return target != "cuda"; }
   void load(const std::string &text, const std::string &type);
+  void emitText(program::TargetProgramT &program);
+  void emitLibrary(program::TargetProgramT &program);
   void build(mlir::OwningOpRef<mlir::ModuleOp> &module, std::string text, const std::string &type,
              bool compile);
   void checkKinds(mlir::ModuleOp lowered);
@@ -62,11 +66,12 @@ private:
   void compareTensor(const std::string &subject, const Tensor &actual, const Tensor &expected);
 
   mlir::MLIRContext context;
+  std::string target;
   program::DType dtype;
   double tolerance;
   mlir::OwningOpRef<mlir::ModuleOp> source, reference, lowered;
   std::vector<uint8_t> packed;
-  std::unique_ptr<rt::HostCudaDevice> device;
+  std::unique_ptr<rt::Device> device;
   std::unique_ptr<rt::Executor> executor;
   std::unique_ptr<Interpreter> interpreter;
   std::vector<void *> constants;

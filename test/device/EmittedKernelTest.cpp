@@ -1,21 +1,28 @@
-//===- CudaKernelTest.cpp - Emitted CUDA kernels against the interpreter --===//
+//===- EmittedKernelTest.cpp - Emitted kernels against the interpreter ----===//
 //
 // Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+//
+// Of the CPU's instruction sets those that this machine has are tested.
 //
 //===----------------------------------------------------------------------===//
 
 #include "KernelTest.h"
 
+#include "runtime/CpuDevice.h"
+
 #include <gtest/gtest.h>
 
 #include <fstream>
 
+using namespace mlsys;
 using namespace mlsys::test;
 
 namespace {
 
 std::string readInput(const std::string &name) {
-  std::ifstream file(std::string(MLSYS_CUDA_INPUTS) + "/" + name);
+  std::ifstream file(std::string(MLSYS_KERNEL_INPUTS) + "/" + name);
   EXPECT_TRUE(file) << name;
   return {std::istreambuf_iterator<char>(file), {}};
 }
@@ -62,17 +69,40 @@ void compareAll(KernelTest &test) {
   }
 }
 
-class CudaKernels : public testing::TestWithParam<const char *> {};
+struct Variant {
+  std::string type, target;
+};
 
-TEST_P(CudaKernels, LoopsRowsAndProducts) {
+void PrintTo(const Variant &variant, std::ostream *os) {
+  *os << variant.type << " on " << variant.target;
+}
+
+std::vector<Variant> variants() {
+  std::vector<Variant> all;
+  for (std::string target : {"cuda", "x86-64-v3", "x86-64-v4", "avx512bf16", "amx"})
+    if (target == "cuda" || rt::cpuSupports(target))
+      for (std::string type : {"f32", "bf16", "f16"})
+        all.push_back({type, target});
+  return all;
+}
+
+std::string nameOf(const testing::TestParamInfo<Variant> &info) {
+  std::string name = info.param.type + "_" + info.param.target;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
+class Kernels : public testing::TestWithParam<Variant> {};
+
+TEST_P(Kernels, LoopsRowsAndProducts) {
   for (const std::string &text : splitModules(readInput("kernels.mlir"))) {
-    KernelTest test(text, GetParam());
+    KernelTest test(text, GetParam().type, GetParam().target);
     ASSERT_TRUE(test.valid());
     compareAll(test);
   }
 }
 
-TEST_P(CudaKernels, Attention) {
+TEST_P(Kernels, Attention) {
   struct Extents {
     int64_t heads, kvHeads, dim, page;
   };
@@ -88,13 +118,12 @@ TEST_P(CudaKernels, Attention) {
     replace(text, "$S", extents.dim / 2);
     replace(text, "$P", extents.page);
     SCOPED_TRACE("heads of " + std::to_string(extents.dim));
-    KernelTest test(text, GetParam());
+    KernelTest test(text, GetParam().type, GetParam().target);
     ASSERT_TRUE(test.valid());
     compareAll(test);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, CudaKernels, testing::Values("f32", "bf16", "f16"),
-                         [](const auto &info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(Emitted, Kernels, testing::ValuesIn(variants()), nameOf);
 
 } // namespace
