@@ -50,7 +50,9 @@ struct Context {
 
 namespace mlsys::host {
 
-static thread_local Context *current;
+/// The block that runs on this thread. One variable for all translation units of a library, whose
+/// equal template functions the linker merges.
+__attribute__((visibility("hidden"))) inline thread_local Context *current;
 
 /// Calls a kernel with the values that `arguments` point to, as cuLaunchKernel does.
 template <class... A> inline void invoke(void (*kernel)(A...), void *const *arguments) {
