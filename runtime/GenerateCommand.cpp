@@ -52,6 +52,8 @@ static std::vector<int64_t> promptIds(const GenerateRequest &request,
                                       std::ostream &log) {
   std::vector<int64_t> ids = request.promptIds;
   if (ids.empty() && tokenizer) {
+    if (request.prompt.empty() && !request.chat)
+      log << "warning: the prompt is empty; the text begins from nothing\n";
     std::string prompt = checkedUtf8(request.prompt, log);
     if (request.chat)
       prompt = applyChatTemplate(request, material, *tokenizer, prompt);
