@@ -25,8 +25,8 @@ def parse_arguments():
 
 
 def make_eager(arguments):
-    """The same architecture with random weights: GGUF weights that transformers keeps packed
-    would be slower."""
+    """The same architecture with random weights of the compute type: transformers would keep
+    GGUF weights packed and not compute in bf16."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
