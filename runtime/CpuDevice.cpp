@@ -97,6 +97,16 @@ std::string rt::bestCpuIsa() {
   return "";
 }
 
+const program::TargetProgram *
+rt::bestCpuProgram(std::span<const program::TargetProgram *const> programs) {
+  for (std::string_view isa : knownIsas)
+    for (const program::TargetProgram *program : programs)
+      for (uint32_t i = 0; i < length(program->cpu_libraries()); ++i)
+        if (cpuSupports(isa) && text(program->cpu_libraries()->Get(i)->isa()) == isa)
+          return program;
+  return programs.front();
+}
+
 std::string rt::cpuModelName() {
   std::ifstream info("/proc/cpuinfo");
   for (std::string line; std::getline(info, line);)

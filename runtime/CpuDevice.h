@@ -8,6 +8,7 @@
 #include "runtime/Device.h"
 #include "runtime/ThreadPool.h"
 
+#include <span>
 #include <string_view>
 
 namespace mlsys::rt {
@@ -20,6 +21,11 @@ bool cpuSupports(std::string_view isa);
 /// The best instruction set of this machine that a CpuLibrary can be for; empty
 /// when it has none of them.
 std::string bestCpuIsa();
+
+/// The program with code for the best instruction set that this machine has; the first
+/// when none has any.
+const program::TargetProgram *
+bestCpuProgram(std::span<const program::TargetProgram *const> programs);
 
 /// The processor's name, e.g. "AMD EPYC".
 std::string cpuModelName();

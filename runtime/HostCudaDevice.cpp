@@ -8,24 +8,21 @@
 
 #include "runtime/DeviceLibrary.h"
 #include "runtime/Error.h"
+#include "runtime/Parallel.h"
 #include "runtime/KernelCache.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cctype>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <exception>
 #include <fstream>
-#include <mutex>
 #include <spawn.h>
 #include <sstream>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <thread>
 #include <unistd.h>
 
 extern char **environ;
@@ -168,35 +165,14 @@ static void compileUnits(const fs::path &folder, const std::vector<std::string> 
   auto pathOf = [&](size_t unit, const char *suffix) {
     return (folder / fmt::format("kernels{}.{}", unit, suffix)).string();
   };
-  std::atomic<size_t> next{0};
-  std::mutex mutex;
-  std::exception_ptr failure;
-  auto work = [&] {
-    for (size_t i = next++; i < units.size(); i = next++) {
-      try {
-        writeFile(pathOf(i, "cpp"), units[i]);
-        std::vector<std::string> command = compile;
-        for (const std::string &argument :
-             {"-I" + folder.string(), std::string("-c"), pathOf(i, "cpp"), std::string("-o"), pathOf(i, "o")})
-          command.push_back(argument);
-        runCompiler(command);
-      } catch (...) {
-        std::lock_guard lock(mutex);
-        if (!failure)
-          failure = std::current_exception();
-        next = units.size();
-      }
-    }
-  };
-  size_t workers = std::min<size_t>(units.size(), std::max(1u, std::thread::hardware_concurrency()));
-  std::vector<std::thread> threads;
-  for (size_t i = 1; i < workers; ++i)
-    threads.emplace_back(work);
-  work();
-  for (std::thread &thread : threads)
-    thread.join();
-  if (failure)
-    std::rethrow_exception(failure);
+  forEachInParallel(units.size(), [&](size_t i) {
+    writeFile(pathOf(i, "cpp"), units[i]);
+    std::vector<std::string> command = compile;
+    for (const std::string &argument :
+         {"-I" + folder.string(), std::string("-c"), pathOf(i, "cpp"), std::string("-o"), pathOf(i, "o")})
+      command.push_back(argument);
+    runCompiler(command);
+  });
   std::vector<std::string> command = {compile.front(), "-shared", "-o", (folder / "kernels.so").string()};
   for (size_t i = 0; i < units.size(); ++i)
     command.push_back(pathOf(i, "o"));

@@ -7,6 +7,7 @@
 
 #include "runtime/LanguageModel.h"
 #include "runtime/TensorModel.h"
+#include "runtime/TextMaterial.h"
 
 #include <cstdint>
 #include <memory>
@@ -15,18 +16,6 @@
 #include <vector>
 
 namespace mlsys::rt {
-
-/// The texts that turn a language model's ids into text: files as their bytes.
-struct TextMaterial {
-  std::string tokenizerJson, tokenizerConfigJson, generationConfigJson;
-  std::string chatTemplate;
-  /// -1: none.
-  int64_t bosId = -1;
-  std::vector<int64_t> eosIds;
-  /// What the model was made for; 0 when unknown.
-  int64_t contextLength = 0;
-  int64_t vocabSize = 0;
-};
 
 /// A model that is ready to run, however it came about: a .mlsys file, a model
 /// compiled just now, or the interpreter. The commands take one.

@@ -8,6 +8,7 @@
 
 #include "runtime/DeviceLibrary.h"
 #include "runtime/Error.h"
+#include "runtime/Parallel.h"
 #include "runtime/SharedLibrary.h"
 
 #include <algorithm>
@@ -16,10 +17,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <exception>
 #include <filesystem>
-#include <mutex>
-#include <thread>
 
 using namespace mlsys::rt;
 namespace fs = std::filesystem;
@@ -214,38 +212,18 @@ std::vector<CompiledKernel> mlsys::rt::compileKernels(const Nvrtc &nvrtc, Kernel
   for (const std::string &option : options)
     library += option + "\n";
   std::vector<CompiledKernel> results(kernels.size());
-  std::atomic<size_t> next{0}, done{0};
-  std::mutex mutex;
-  std::exception_ptr failure;
-  auto work = [&] {
-    for (size_t i = next++; i < kernels.size(); i = next++) {
-      try {
-        std::string key =
-            "cubin-" + KernelCache::key({kernels[i].name, kernels[i].text, library, arch, nvrtc.version()});
-        auto entry = cache.get(key);
-        if (!entry || !unpack(*entry, results[i])) {
-          results[i] = nvrtc.compile(kernels[i], arch);
-          cache.put(key, pack(results[i]));
-        }
-        size_t count = ++done;
-        if (progress)
-          progress(count, kernels.size());
-      } catch (...) {
-        std::lock_guard lock(mutex);
-        if (!failure)
-          failure = std::current_exception();
-        next = kernels.size();
-      }
+  std::atomic<size_t> done{0};
+  forEachInParallel(kernels.size(), [&](size_t i) {
+    std::string key =
+        "cubin-" + KernelCache::key({kernels[i].name, kernels[i].text, library, arch, nvrtc.version()});
+    auto entry = cache.get(key);
+    if (!entry || !unpack(*entry, results[i])) {
+      results[i] = nvrtc.compile(kernels[i], arch);
+      cache.put(key, pack(results[i]));
     }
-  };
-  size_t workers = std::min<size_t>({kernels.size(), std::max(1u, std::thread::hardware_concurrency()), 16});
-  std::vector<std::thread> threads;
-  for (size_t i = 1; i < workers; ++i)
-    threads.emplace_back(work);
-  work();
-  for (std::thread &thread : threads)
-    thread.join();
-  if (failure)
-    std::rethrow_exception(failure);
+    size_t count = ++done;
+    if (progress)
+      progress(count, kernels.size());
+  });
   return results;
 }

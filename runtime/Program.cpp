@@ -5,6 +5,8 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/Program.h"
 
+#include "runtime/CpuDevice.h"
+
 #include "runtime/AtomicFile.h"
 #include "runtime/Error.h"
 #include "runtime/Expr.h"
@@ -198,12 +200,15 @@ LoadedProgram LoadedProgram::fromBytes(std::vector<uint8_t> bytes, std::string b
 
 const program::TargetProgram &LoadedProgram::target(std::string_view wanted) const {
   std::string names;
+  std::vector<const program::TargetProgram *> found;
   for (const program::TargetProgram *target : *root->targets()) {
     if (text(target->target()) == wanted)
-      return *target;
+      found.push_back(target);
     names += names.empty() ? "" : ", ";
     names += text(target->target());
   }
+  if (!found.empty())
+    return *bestCpuProgram(found);
   throw Error("{} was compiled for {}, not for {}; compile it with --target {}", source, names,
               wanted, wanted);
 }

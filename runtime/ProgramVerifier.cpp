@@ -407,11 +407,15 @@ const Program &rt::verifyProgram(std::span<const uint8_t> bytes, uint64_t append
   if (program.text())
     checkText(*program.text());
   check(length(program.targets()) > 0, "program", "it has no target");
-  std::unordered_set<std::string_view> names;
+  std::unordered_set<std::string> names;
   for (uint32_t i = 0; i < length(program.targets()); ++i) {
     const TargetProgram &target = *program.targets()->Get(i);
     checkTarget(program, target, appendedBytes);
-    check(names.insert(text(target.target())).second, "target", "given twice");
+    // A CPU has one for each instruction set.
+    std::string name(text(target.target()));
+    if (length(target.cpu_libraries()) > 0)
+      name += ":" + target.cpu_libraries()->Get(0)->isa()->str();
+    check(names.insert(name).second, "target", "given twice");
   }
   return program;
 }

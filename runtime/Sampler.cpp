@@ -57,16 +57,22 @@ void Sampler::keepTopK() {
   candidates.resize(count);
 }
 
-void Sampler::keepTopP() {
-  if (options.topP >= 1)
-    return;
-  // Sums run in an order that the weights alone decide.
+/// Puts the candidates into the order of their tokens, so that the sum does not depend on
+/// how they were found.
+double Sampler::sortAndSum() {
   std::sort(
       candidates.begin(), candidates.end(),
       [](const Candidate &a, const Candidate &b) { return a.index < b.index; });
   double total = 0;
   for (const Candidate &candidate : candidates)
     total += candidate.weight;
+  return total;
+}
+
+void Sampler::keepTopP() {
+  if (options.topP >= 1)
+    return;
+  double total = sortAndSum();
   // A heap, since few candidates usually reach P.
   auto less = [](const Candidate &a, const Candidate &b) {
     return a.weight != b.weight ? a.weight < b.weight : a.index > b.index;
@@ -113,12 +119,7 @@ int64_t Sampler::sample(std::span<const float> logits) {
   keepTopK();
   keepTopP();
   keepMinP();
-  std::sort(
-      candidates.begin(), candidates.end(),
-      [](const Candidate &a, const Candidate &b) { return a.index < b.index; });
-  double total = 0;
-  for (const Candidate &candidate : candidates)
-    total += candidate.weight;
+  double total = sortAndSum();
   double left = uniform() * total;
   for (const Candidate &candidate : candidates) {
     left -= candidate.weight;

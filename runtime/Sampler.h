@@ -41,6 +41,7 @@ private:
 
   void weigh(std::span<const float> logits, float largest);
   void keepTopK();
+  double sortAndSum();
   void keepTopP();
   void keepMinP();
   double uniform();

@@ -50,3 +50,15 @@ void mlsys::emitCacheStore(ElementEmitter &emitter, KernelBuilder &kernel, Cache
     emitter.store(vector::ExtractOp::create(builder, loc, element, lane), buffer,
                   math.add(first, lane * layout.dimStride(part)));
 }
+
+void mlsys::storeOutput(ElementEmitter &emitter, KernelBuilder &kernel, unsigned output,
+                            Value linear, int64_t width) {
+  Value yielded = kernel.fusion.getBody().front().getTerminator()->getOperand(output);
+  Value stored = getStoredValue(yielded);
+  SmallVector<Value> indices = emitter.delinearize(linear, stored);
+  Value element = emitter.emit(stored, indices, width);
+  if (auto write = yielded.getDefiningOp<CacheWriteOp>())
+    emitCacheStore(emitter, kernel, write, element, indices, width);
+  else
+    emitter.store(element, kernel.bufferOfOutput(output), linear);
+}

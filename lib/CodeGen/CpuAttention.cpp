@@ -98,7 +98,9 @@ private:
   /// The largest lane in all lanes.
   Value maximumOfLanes(Value vector);
   Value loadIndex(Value buffer, Value index);
-  void loop(Value begin, Value end, int64_t step, llvm::function_ref<void(Value)> body);
+  void loop(Value begin, Value end, int64_t step, llvm::function_ref<void(Value)> body) {
+    emitLoop(b, loc, begin, end, step, body);
+  }
   /// For each query row of the segment: its token, its head in the group, its row.
   void forRows(const Segment &segment, llvm::function_ref<void(Value, Value, Value)> body);
   Value constant(int64_t value) { return math.constant(value); }
@@ -137,20 +139,6 @@ private:
 //===----------------------------------------------------------------------===//
 // Small things
 //===----------------------------------------------------------------------===//
-
-void AttentionLowering::loop(Value begin, Value end, int64_t step,
-                             llvm::function_ref<void(Value)> body) {
-  std::optional<int64_t> from = getConstantIntValue(begin), to = getConstantIntValue(end);
-  if (from && to && *to <= *from + step) {
-    if (*to > *from)
-      body(begin);
-    return;
-  }
-  auto op = scf::ForOp::create(b, loc, begin, end, constant(step));
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(op.getBody());
-  body(op.getInductionVar());
-}
 
 void AttentionLowering::forRows(const Segment &segment,
                                 llvm::function_ref<void(Value, Value, Value)> body) {

@@ -16,6 +16,7 @@
 
 #include "CpuDot.h"
 
+#include "CpuLoops.h"
 #include "CpuMicroKernel.h"
 #include "RowReductions.h"
 #include "SelectTiles.h"
@@ -95,7 +96,9 @@ private:
                                             : tiles.rowBlock;
   }
   /// A loop, or just its body when it is known to run once.
-  void loop(Value begin, Value end, int64_t step, llvm::function_ref<void(Value)> body);
+  void loop(Value begin, Value end, int64_t step, llvm::function_ref<void(Value)> body) {
+    emitLoop(b, loc, begin, end, step, body);
+  }
   Value constant(int64_t value) { return math.constant(value); }
   /// A flat buffer as rows of `columns` elements.
   Value asMatrix(Value buffer, int64_t columns);
@@ -125,19 +128,6 @@ private:
   Value sumRow;
 };
 } // namespace
-
-void DotLowering::loop(Value begin, Value end, int64_t step, llvm::function_ref<void(Value)> body) {
-  std::optional<int64_t> from = getConstantIntValue(begin), to = getConstantIntValue(end);
-  if (from && to && *to <= *from + step) {
-    if (*to > *from)
-      body(begin);
-    return;
-  }
-  auto op = scf::ForOp::create(b, loc, begin, end, constant(step));
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(op.getBody());
-  body(op.getInductionVar());
-}
 
 //===----------------------------------------------------------------------===//
 // Plan
@@ -252,7 +242,7 @@ void DotLowering::emitPrologue(const Block &block) {
     emitRowReductions(emitter, kernel, row, tiles.width);
     int64_t width = commonWidth(emitter, {structure.lhs}, tiles.width);
     Value base = math.mul(local, lhsStride);
-    emitColumnLoop(kernel, contracted, width, [&](Value column, int64_t width) {
+    emitColumns(kernel, math, constant(0), contracted, width, [&](Value column, int64_t width) {
       Value linear = math.join(row, contracted, column);
       Value element = emitter.emit(structure.lhs, emitter.delinearize(linear, structure.lhs), width);
       emitter.store(element, lhs, math.add(base, column));
@@ -419,17 +409,9 @@ void DotLowering::emitPanels(const Group &group, const Block &block) {
 //===----------------------------------------------------------------------===//
 
 void DotLowering::emitOutputs(const Group &group, Value row, Value column, int64_t width) {
-  auto yield = cast<YieldOp>(kernel.fusion.getBody().front().getTerminator());
   Value linear = math.join(row, constant(group.structure->columns), column);
-  for (unsigned position : group.structure->outputs) {
-    Value yielded = yield.getValues()[position], stored = getStoredValue(yielded);
-    SmallVector<Value> indices = emitter.delinearize(linear, stored);
-    Value element = emitter.emit(stored, indices, width);
-    if (auto write = yielded.getDefiningOp<CacheWriteOp>())
-      emitCacheStore(emitter, kernel, write, element, indices, width);
-    else
-      emitter.store(element, kernel.bufferOfOutput(position), linear);
-  }
+  for (unsigned position : group.structure->outputs)
+    storeOutput(emitter, kernel, position, linear, width);
 }
 
 void DotLowering::emitEpilogue(const Group &group, const Block &block) {
@@ -458,7 +440,7 @@ void DotLowering::emitEpilogue(const Group &group, const Block &block) {
     // Too long a group of columns is a loop like all others.
     constexpr int64_t mostUnrolled = 32;
     if (mixing == 1 || mixing / width > mostUnrolled) {
-      emitColumnLoop(kernel, block.columns, width, [&](Value column, int64_t width) {
+      emitColumns(kernel, math, constant(0), block.columns, width, [&](Value column, int64_t width) {
         emitOutputs(group, row, math.add(block.firstColumn, column), width);
       });
       return;

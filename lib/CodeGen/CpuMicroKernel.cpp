@@ -216,6 +216,20 @@ void mlsys::emitMicroKernel(OpBuilder &builder, Location loc, const MicroKernel 
   MicroKernelEmitter(builder, loc, kernel, operands).emit();
 }
 
+void mlsys::emitLoop(OpBuilder &b, Location loc, Value begin, Value end, int64_t step,
+                     llvm::function_ref<void(Value)> body) {
+  std::optional<int64_t> from = getConstantIntValue(begin), to = getConstantIntValue(end);
+  if (from && to && *to <= *from + step) {
+    if (*to > *from)
+      body(begin);
+    return;
+  }
+  auto loop = scf::ForOp::create(b, loc, begin, end, indexConstant(b, loc, step));
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(loop.getBody());
+  body(loop.getInductionVar());
+}
+
 void mlsys::emitRowGroups(OpBuilder &b, Location loc, Value count, int64_t rows,
                           llvm::function_ref<void(Value, int64_t)> body) {
   std::optional<int64_t> known = getConstantIntValue(count);

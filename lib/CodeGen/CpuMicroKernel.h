@@ -57,6 +57,11 @@ void emitMicroKernel(mlir::OpBuilder &builder, mlir::Location loc, const MicroKe
 void emitRowGroups(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value count, int64_t rows,
                    llvm::function_ref<void(mlir::Value firstRow, int64_t rows)> body);
 
+/// `for (i = begin; i < end; i += step) body(i)`, or just the body when it is known to run at
+/// most once.
+void emitLoop(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value begin, mlir::Value end,
+              int64_t step, llvm::function_ref<void(mlir::Value)> body);
+
 /// A constant of type index.
 mlir::Value indexConstant(mlir::OpBuilder &builder, mlir::Location loc, int64_t value);
 /// lhs + rhs, folded where possible.

@@ -14,6 +14,7 @@
 #include "LowerForCuda.h"
 #include "SelectCudaTiles.h"
 
+#include "mlsys/CodeGen/CacheLayout.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -135,7 +136,7 @@ void DotLowering::emitOutput(const DotGroup &group, unsigned output, ValueRange 
   Value m = math.div(loop.getInductionVar(), vectors);
   Value n = math.mul(math.mod(loop.getInductionVar(), vectors), width);
   Value linear = math.join(math.add(row0, m), math.constant(group.columns), math.add(col0, n));
-  storeCudaOutput(emitter, kernel, output, linear, width);
+  storeOutput(emitter, kernel, output, linear, width);
 }
 
 void DotLowering::emitEpilogue(kernel::ContractOp contract, const DotGroup &group) {

@@ -50,18 +50,6 @@ static int64_t lastExtent(Value value) {
   return type.getDimSize(type.getRank() - 1);
 }
 
-void mlsys::storeCudaOutput(ElementEmitter &emitter, KernelBuilder &kernel, unsigned output,
-                            Value linear, int64_t width) {
-  Value yielded = kernel.fusion.getBody().front().getTerminator()->getOperand(output);
-  Value stored = getStoredValue(yielded);
-  SmallVector<Value> indices = emitter.delinearize(linear, stored);
-  Value element = emitter.emit(stored, indices, width);
-  if (auto write = yielded.getDefiningOp<CacheWriteOp>())
-    emitCacheStore(emitter, kernel, write, element, indices, width);
-  else
-    emitter.store(element, kernel.bufferOfOutput(output), linear);
-}
-
 //===----------------------------------------------------------------------===//
 // loop
 //===----------------------------------------------------------------------===//
@@ -84,7 +72,7 @@ LogicalResult mlsys::lowerLoopForCuda(KernelBuilder &kernel, LaunchShape &launch
   auto guard = scf::IfOp::create(builder, loc, inside, /*withElseRegion=*/false);
   builder.setInsertionPointToStart(guard.thenBlock());
   for (unsigned output = 0; output < stored.size(); ++output)
-    storeCudaOutput(emitter, kernel, output, linear, width);
+    storeOutput(emitter, kernel, output, linear, width);
   builder.setInsertionPointAfter(guard);
 
   AffineExpr one = getAffineConstantExpr(1, builder.getContext());
@@ -211,7 +199,7 @@ LogicalResult mlsys::lowerRowForCuda(KernelBuilder &kernel, LaunchShape &launch)
     auto loop = scf::ForOp::create(builder, loc, math.mul(thread, width), extent,
                                    math.constant(threads * width));
     builder.setInsertionPointToStart(loop.getBody());
-    storeCudaOutput(emitter, kernel, output, math.join(row, extent, loop.getInductionVar()), width);
+    storeOutput(emitter, kernel, output, math.join(row, extent, loop.getInductionVar()), width);
     builder.setInsertionPointAfter(loop);
   }
   AffineExpr one = getAffineConstantExpr(1, builder.getContext());

@@ -30,9 +30,4 @@ llvm::SmallVector<mlir::Value> emitCudaRowReductions(ElementEmitter &emitter, Ke
                                                      mlir::Value row, RowScope scope,
                                                      int64_t threads);
 
-/// Stores the output at position `output` of the terminator: element `linear` (and the
-/// next `width - 1`) of the row-major order.
-void storeCudaOutput(ElementEmitter &emitter, KernelBuilder &kernel, unsigned output,
-                     mlir::Value linear, int64_t width);
-
 } // namespace mlsys

@@ -349,7 +349,8 @@ struct LowerToKernel : mlsys::impl::LowerToKernelBase<LowerToKernel> {
         module.emitError("instruction set '") << isa << "' is unknown";
         return signalPassFailure();
       }
-      cpu->threads = threads;
+      if (threads > 0)
+        cpu->threads = threads;
     } else if (target != "cuda") {
       module.emitError("target '") << target << "' is neither cpu nor cuda";
       return signalPassFailure();

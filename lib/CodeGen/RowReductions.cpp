@@ -110,32 +110,3 @@ int64_t mlsys::commonWidth(ElementEmitter &emitter, ArrayRef<Value> values, int6
     width /= 2;
   return width;
 }
-
-void mlsys::emitColumnLoop(KernelBuilder &kernel, Value count, int64_t width,
-                           llvm::function_ref<void(Value, int64_t)> body) {
-  OpBuilder &b = kernel.builder;
-  Location loc = kernel.loc;
-  std::optional<int64_t> known = getConstantIntValue(count);
-  auto loopOver = [&](Value begin, Value end, int64_t step) {
-    Value stride = arith::ConstantIndexOp::create(b, loc, step);
-    auto loop = scf::ForOp::create(b, loc, begin, end, stride);
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(loop.getBody());
-    body(loop.getInductionVar(), step);
-  };
-  Value done = arith::ConstantIndexOp::create(b, loc, 0);
-  if (width > 1 && (!known || *known >= width)) {
-    Value whole;
-    if (known) {
-      whole = arith::ConstantIndexOp::create(b, loc, *known / width * width);
-    } else {
-      Value lanes = arith::ConstantIndexOp::create(b, loc, width);
-      Value rest = arith::RemUIOp::create(b, loc, count, lanes);
-      whole = arith::SubIOp::create(b, loc, count, rest);
-    }
-    loopOver(done, whole, width);
-    done = whole;
-  }
-  if (width == 1 || !known || *known % width != 0)
-    loopOver(done, count, 1);
-}

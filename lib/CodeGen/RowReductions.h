@@ -19,9 +19,4 @@ void emitRowReductions(ElementEmitter &emitter, KernelBuilder &kernel, mlir::Val
 /// columns that are multiples of it.
 int64_t commonWidth(ElementEmitter &emitter, llvm::ArrayRef<mlir::Value> values, int64_t width);
 
-/// Calls `body(column, width)` in loops over the columns [0, count): whole vectors
-/// first, then the rest one by one.
-void emitColumnLoop(KernelBuilder &kernel, mlir::Value count, int64_t width,
-                    llvm::function_ref<void(mlir::Value column, int64_t width)> body);
-
 } // namespace mlsys

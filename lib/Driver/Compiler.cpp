@@ -68,7 +68,7 @@ static llvm::Expected<std::unique_ptr<program::ProgramT>> makeProgram(const Impo
       return llvm::createStringError("cannot read '" + path + "': " + code.message());
     program->weight_files.push_back(std::move(file));
   }
-  const ImportedText &text = model.text;
+  const rt::TextMaterial &text = model.text;
   if (!text.tokenizerJson.empty() || text.vocabSize > 0) {
     program->text = std::make_unique<program::TextModelT>();
     program->text->tokenizer_json = text.tokenizerJson;
@@ -97,62 +97,37 @@ static llvm::Error runTargetStages(Compilation &compilation, ModuleOp module,
   return llvm::Error::success();
 }
 
-/// The launches of all instruction sets must be the same: only the code differs.
-static llvm::Error mergeScratch(program::TargetProgramT &into, const program::TargetProgramT &from) {
-  bool same = into.kernels.size() == from.kernels.size() &&
-              into.functions.size() == from.functions.size();
-  for (size_t i = 0; same && i < into.functions.size(); ++i) {
-    const auto &a = into.functions[i]->launches, &b = from.functions[i]->launches;
-    same = a.size() == b.size();
-    for (size_t j = 0; same && j < a.size(); ++j) {
-      same = a[j]->kernel == b[j]->kernel && a[j]->args.size() == b[j]->args.size() &&
-             a[j]->grid.size() == b[j]->grid.size();
-      for (size_t k = 0; same && k < a[j]->grid.size(); ++k)
-        same = a[j]->grid[k]->code == b[j]->grid[k]->code;
-    }
-  }
-  if (!same)
-    return llvm::createStringError("these instruction sets need different launches; compile a "
-                                   "file for each");
-  for (size_t i = 0; i < into.kernels.size(); ++i)
-    into.kernels[i]->scratch_bytes =
-        std::max(into.kernels[i]->scratch_bytes, from.kernels[i]->scratch_bytes);
-  return llvm::Error::success();
-}
-
-/// Compiles for one target and adds it to the program: the first of a device makes the
-/// launch lists, the others only add code.
+/// Compiles for one target and adds it to the program. Each instruction set of a CPU has
+/// launches of its own; the architectures of CUDA share them and the text, and only add cubins.
 static llvm::Error addTarget(Compilation &compilation, const CompileTarget &target,
                              program::ProgramT &program) {
-  const std::string &device = target.device;
-  auto known = llvm::find_if(program.targets, [&](auto &part) { return part->target == device; });
-  if (known == program.targets.end() || device == "cpu") {
+  bool isCpu = target.device == "cpu";
+  std::string isa = isCpu ? instructionSetOf(target).isa : "";
+  auto known = llvm::find_if(program.targets, [&](auto &part) {
+    return part->target == target.device &&
+           (!isCpu || llvm::any_of(part->cpu_libraries,
+                                   [&](auto &library) { return library->isa == isa; }));
+  });
+  if (known == program.targets.end()) {
     OwningOpRef<ModuleOp> module(cast<ModuleOp>(compilation.model.module->clone().getOperation()));
     if (llvm::Error error = runTargetStages(compilation, *module, target, Stage::Kernel))
       return error;
-    std::unique_ptr<program::TargetProgramT> part;
     llvm::Error error = compilation.collect([&]() -> LogicalResult {
-      auto emitted = emitTargetProgram(*module, device, compilation.model.dtype);
+      auto emitted = emitTargetProgram(*module, target.device, compilation.model.dtype);
       if (failed(emitted))
         return failure();
-      part = std::move(*emitted);
+      program.targets.push_back(std::move(*emitted));
       return success();
     });
     if (error)
       return error;
-    if (known != program.targets.end()) {
-      if (llvm::Error error = mergeScratch(**known, *part))
-        return error;
-    } else {
-      program.targets.push_back(std::move(part));
-      known = program.targets.end() - 1;
-    }
-    llvm::Error code = device == "cpu" ? emitCpuCode(compilation, *module, target, **known)
-                                       : emitCudaText(compilation, *module, **known);
+    known = program.targets.end() - 1;
+    llvm::Error code = isCpu ? emitCpuCode(compilation, *module, target, **known)
+                             : emitCudaText(compilation, *module, **known);
     if (code)
       return code;
   }
-  if (device == "cuda" && !target.variant.empty())
+  if (!isCpu && !target.variant.empty())
     return emitCubins(**known, target.variant, compilation.request.progress);
   return llvm::Error::success();
 }
@@ -205,10 +180,7 @@ llvm::Expected<rt::TextMaterial> mlsys::loadTextMaterial(const std::string &path
   llvm::Expected<ImportedModel> model = importModel(compilation.context, path, {});
   if (!model)
     return model.takeError();
-  const ImportedText &text = model->text;
-  if (text.tokenizerJson.empty())
+  if (model->text.tokenizerJson.empty())
     return llvm::createStringError("'" + path + "' has no tokenizer");
-  return rt::TextMaterial{text.tokenizerJson, text.tokenizerConfigJson, text.generationConfigJson,
-                          text.chatTemplate,  text.bosId,               text.eosIds,
-                          text.contextLength, text.vocabSize};
+  return std::move(model->text);
 }

@@ -14,6 +14,10 @@
 using namespace mlir;
 using namespace mlsys;
 
+CpuTarget mlsys::instructionSetOf(const CompileTarget &target) {
+  return target.variant.empty() ? CpuTarget::host() : *CpuTarget::get(target.variant);
+}
+
 llvm::Error mlsys::emitCpuCode(Compilation &compilation, ModuleOp module,
                                const CompileTarget &target, program::TargetProgramT &program) {
   if (program.kernels.empty())
@@ -21,7 +25,7 @@ llvm::Error mlsys::emitCpuCode(Compilation &compilation, ModuleOp module,
   if (!findCode(module))
     if (llvm::Error error = compilation.runStage(Stage::Emit, module, target))
       return error;
-  CpuTarget cpu = target.variant.empty() ? CpuTarget::host() : *CpuTarget::get(target.variant);
+  CpuTarget cpu = instructionSetOf(target);
   auto library = std::make_unique<program::CpuLibraryT>();
   library->isa = cpu.isa;
   llvm::Error emission = compilation.collect([&]() -> LogicalResult {

@@ -6,8 +6,12 @@
 #pragma once
 
 #include "Compilation.h"
+#include "mlsys/CodeGen/FusionLowering.h"
 
 namespace mlsys {
+
+/// The instruction set that a target of the CPU names, or this machine's.
+CpuTarget instructionSetOf(const CompileTarget &target);
 
 /// Adds the shared object of the kernels of `module`, which is at the kernel stage and is used up, for the
 /// instruction set of `target`.

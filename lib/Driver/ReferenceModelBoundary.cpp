@@ -195,12 +195,6 @@ std::vector<rt::HostTensor> ReferenceTensorModel::run(const std::string &name,
 // Opening
 //===----------------------------------------------------------------------===//
 
-static rt::TextMaterial toTextMaterial(const ImportedText &text) {
-  return {text.tokenizerJson, text.tokenizerConfigJson, text.generationConfigJson,
-          text.chatTemplate,  text.bosId,               text.eosIds,
-          text.contextLength, text.vocabSize};
-}
-
 llvm::Expected<rt::ModelHandle> mlsys::openReference(const CompileRequest &request,
                                                      int64_t contextTokens) {
   auto start = std::chrono::steady_clock::now();
@@ -227,7 +221,7 @@ llvm::Expected<rt::ModelHandle> mlsys::openReference(const CompileRequest &reque
   handle.dtype = dtypeText(model.dtype).str();
   handle.backend = "reference";
   if (!model.text.tokenizerJson.empty() || model.text.vocabSize > 0)
-    handle.text = toTextMaterial(model.text);
+    handle.text = model.text;
   handle.tensors = std::make_unique<ReferenceTensorModel>(interpreted);
   for (auto function : interpreted->module().getOps<func::FuncOp>()) {
     if (phaseOf(function) != "prefill" || !findCacheType(function))

@@ -174,8 +174,8 @@ static std::optional<rt::GgufVocabulary> readVocabulary(const Gguf &file) {
   return vocabulary;
 }
 
-static ImportedText readText(const Gguf &file) {
-  ImportedText text;
+static rt::TextMaterial readText(const Gguf &file) {
+  rt::TextMaterial text;
   text.chatTemplate = file.getString("tokenizer.chat_template").value_or("");
   std::optional<rt::GgufVocabulary> vocabulary = readVocabulary(file);
   if (!vocabulary)

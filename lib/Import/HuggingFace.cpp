@@ -99,7 +99,7 @@ static std::string configuredTemplate(const json::Object &config) {
 /// The text files, and the token ids that generation_config.json or else
 /// config.json gives.
 static Error readTextFiles(StringRef folder, const json::Object &config,
-                           const std::string &configFile, ImportedText &text) {
+                           const std::string &configFile, rt::TextMaterial &text) {
   struct File {
     const char *name;
     std::string *content;

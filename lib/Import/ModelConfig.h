@@ -64,7 +64,7 @@ struct Checkpoint {
 struct ModelFiles {
   DecoderConfig config;
   Checkpoint checkpoint;
-  ImportedText text;
+  rt::TextMaterial text;
 };
 
 /// An error with this text.

@@ -4,8 +4,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "../unit/Mutator.h"
-#include "../unit/TempFolder.h"
+#include "test/support/Mutator.h"
+#include "test/support/TempFolder.h"
 #include "Models.h"
 
 #include "mlsys/Import/Import.h"
@@ -17,14 +17,10 @@
 
 using namespace mlsys;
 using mlsys::test::Mutator;
-using TempFolder = mlsys::rt::test::TempFolder;
+using mlsys::test::readBytes;
+using mlsys::test::TempFolder;
 
 namespace {
-
-std::string readBytes(const std::string &path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 /// True when the import gives a graph; it is a valid one then.
 bool imports(const std::string &path, const ImportOptions &options) {

@@ -5,7 +5,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "Models.h"
-#include "Process.h"
+#include "Tool.h"
+
+#include "test/support/TempFolder.h"
 
 #include <gtest/gtest.h>
 
@@ -35,7 +37,7 @@ Outcome generate(const std::string &file, const std::string &device) {
 
 TEST_P(Stages, AreAcceptedByMlsysOptAndResume) {
   const auto &[stage, target] = GetParam();
-  Folder folder;
+  TempFolder folder;
   std::string model = dataPath("models/stories260K"), ir = folder / "stopped.mlir";
   Outcome stopped = runTool("compile " + model + " --dtype f32 --target " + target + flags +
                             "--stop-after " + stage + " -o " + ir);
@@ -68,7 +70,7 @@ INSTANTIATE_TEST_SUITE_P(EndToEnd, Stages,
                          nameOf);
 
 TEST(Stages, AreDumped) {
-  Folder folder;
+  TempFolder folder;
   Outcome outcome = runTool("compile " + dataPath("models/llama") + flags + "--target cpu,cuda -o " +
                             (folder / "m.mlsys") + " --dump-dir " + (folder / "dump"));
   ASSERT_EQ(outcome.code, 0) << outcome.output;
@@ -79,7 +81,7 @@ TEST(Stages, AreDumped) {
 }
 
 TEST(Stages, AreNotGoneBackTo) {
-  Folder folder;
+  TempFolder folder;
   std::string ir = folder / "kernel.mlir";
   ASSERT_EQ(runTool("compile " + dataPath("models/llama") + flags + "--stop-after kernel -o " + ir).code, 0);
   struct Case {

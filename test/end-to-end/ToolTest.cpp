@@ -5,7 +5,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "Models.h"
-#include "Process.h"
+#include "Tool.h"
+
+#include "test/support/TempFolder.h"
 
 #include "runtime/Npy.h"
 
@@ -29,7 +31,7 @@ TEST(Tool, TokenizesAndBack) {
 }
 
 TEST(Tool, RunsTensors) {
-  Folder folder;
+  TempFolder folder;
   Values<int64_t> ids = readInts(stories + "/expected_input_ids.npy");
   std::vector<int64_t> shape = {1, int64_t(ids.elements.size())};
   rt::writeNpy(folder / "ids.npy", program::DType::I64, shape, std::as_bytes(std::span(ids.elements)));
@@ -49,8 +51,24 @@ TEST(Tool, RunsTensors) {
   EXPECT_FALSE(std::filesystem::exists(folder / "none"));
 }
 
+/// One file for several instruction sets runs with the best that the machine has.
+TEST(Tool, CompilesForSeveralInstructionSets) {
+  TempFolder folder;
+  std::string file = folder / "m.mlsys";
+  Outcome compiled = runTool("compile " + stories + " --dtype f32 --decode-buckets 1 -o " + file +
+                             " --target cpu:amx,cpu:x86-64-v3,cpu:x86-64-v3");
+  ASSERT_EQ(compiled.code, 0) << compiled.output;
+  Outcome inspected = runTool("inspect " + file + " --json");
+  ASSERT_EQ(inspected.code, 0) << inspected.output;
+  EXPECT_EQ(nlohmann::json::parse(inspected.output)["targets"].size(), 2u);
+  std::string prompt = " -p 'Once upon' -n 8 --temp 0 2>/dev/null";
+  Outcome text = runTool("generate " + file + " --device cpu" + prompt);
+  EXPECT_EQ(text.code, 0);
+  EXPECT_EQ(text.output, runTool("generate " + stories + " --dtype f32 --device reference" + prompt).output);
+}
+
 TEST(Tool, InspectsAModelAndItsFile) {
-  Folder folder;
+  TempFolder folder;
   std::string file = folder / "m.mlsys";
   ASSERT_EQ(runTool("compile " + stories + " --target cpu,cuda --append-weights -o " + file).code, 0);
   Outcome outcome = runTool("inspect " + file + " --json");
@@ -77,7 +95,7 @@ TEST(Tool, BenchesRandomWeights) {
 }
 
 TEST(Tool, SaysWhatIsWrongAndLeavesNothing) {
-  Folder folder;
+  TempFolder folder;
   std::string file = folder / "m.mlsys";
   std::ofstream(folder / "bad.mlir") << "func.func @f(";
   std::ofstream(folder / "odd.mlsys") << "MLSY";
@@ -94,7 +112,7 @@ TEST(Tool, SaysWhatIsWrongAndLeavesNothing) {
       {"generate " + stories + " --device cpu -c 100000 -p a", "--ctx-size 100000"},
       {"generate " + stories + " --device reference -c 100000 -p a", "--ctx-size 100000"},
       {"generate /nonexistent -p a", "cannot open /nonexistent: No such file or directory"},
-      {"generate " + folder.path + " -p a", "has no config.json"},
+      {"generate " + folder.path() + " -p a", "has no config.json"},
       {"generate " + (folder / "odd.mlsys") + " --device reference -p a", "--device reference runs the graph"},
       {"generate " + (folder / "odd.mlsys") + " -p a", "odd.mlsys"},
       {"bench " + (folder / "odd.mlsys") + " --random-weights", "--random-weights is for models"},
@@ -123,7 +141,7 @@ TEST(Tool, SaysWhatIsWrongAndLeavesNothing) {
 
 /// A file system of 64 KiB would need privileges; a limit on file sizes acts alike.
 TEST(Tool, LeavesNoPartOfAFileThatDoesNotFit) {
-  Folder folder;
+  TempFolder folder;
   Outcome outcome = runShell("trap '' XFSZ; ulimit -f 64; " MLSYS_TOOL " compile " + stories +
                              " --target cuda --append-weights -o " + (folder / "m.mlsys"));
   EXPECT_EQ(outcome.code, 1);

@@ -148,7 +148,7 @@ TEST(GenerateCommand, EndsWith130WhenCancelled) {
 }
 
 TEST(RunCommand, WritesResults) {
-  TemporaryFolder folder;
+  TempFolder folder;
   float x[3] = {1, 2, 3};
   int64_t shape[] = {3};
   writeNpy(folder / "x.npy", program::DType::F32, shape, std::as_bytes(std::span(x)));
@@ -165,7 +165,7 @@ TEST(RunCommand, WritesResults) {
 }
 
 TEST(RunCommand, NamesTheWrongInput) {
-  TemporaryFolder folder;
+  TempFolder folder;
   float x[200] = {};
   int64_t two[] = {2, 3}, many[] = {200};
   writeNpy(folder / "two.npy", program::DType::F32, two, std::as_bytes(std::span(x, 6)));
@@ -192,7 +192,7 @@ TEST(RunCommand, NamesTheWrongInput) {
 
 /// Kernels read the embedding table without a look at the id.
 TEST(RunCommand, RefusesIdsOutsideTheVocabulary) {
-  TemporaryFolder folder;
+  TempFolder folder;
   ModelHandle model = open(languageProgram(), Purpose::Tensors);
   for (int64_t id : {int64_t(16), int64_t(-1), int64_t(1) << 40}) {
     int64_t ids[2] = {3, id}, shape[] = {1, 2};
@@ -205,7 +205,7 @@ TEST(RunCommand, RefusesIdsOutsideTheVocabulary) {
 }
 
 TEST(RunCommand, RefusesAFolderThatCannotBe) {
-  TemporaryFolder folder;
+  TempFolder folder;
   float x[1] = {1};
   int64_t shape[] = {1};
   writeNpy(folder / "x.npy", program::DType::F32, shape, std::as_bytes(std::span(x)));

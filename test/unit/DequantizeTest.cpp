@@ -3,7 +3,7 @@
 // Part of mlsys, under the Apache License v2.0. See LICENSE.
 //
 //===----------------------------------------------------------------------===//
-#include "TempFolder.h"
+#include "test/support/TempFolder.h"
 #include "runtime/Dequantize.h"
 #include "runtime/Error.h"
 #include "runtime/Gguf.h"

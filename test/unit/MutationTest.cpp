@@ -9,8 +9,8 @@
 // sanitizers' build shows what else goes wrong.
 //
 //===----------------------------------------------------------------------===//
-#include "Mutator.h"
-#include "TempFolder.h"
+#include "test/support/Mutator.h"
+#include "test/support/TempFolder.h"
 #include "TestPrograms.h"
 
 #include "runtime/Dequantize.h"
@@ -32,14 +32,10 @@ using namespace mlsys;
 using namespace mlsys::rt;
 using mlsys::program::DType;
 using mlsys::test::Mutator;
-using TempFolder = mlsys::rt::test::TempFolder;
+using mlsys::test::readBytes;
+using mlsys::test::TempFolder;
 
 namespace {
-
-std::string readBytes(const std::string &path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 /// How many copies were accepted and how many refused.
 struct Outcome {

@@ -47,13 +47,13 @@ std::string problem(const std::function<void(ProgramT &)> &change, bool language
 }
 
 TEST(Program, RoundTripsThroughAFile) {
-  TemporaryFolder folder;
+  TempFolder folder;
   std::vector<std::byte> first(100, std::byte{1}), second(50, std::byte{2});
   std::span<const std::byte> parts[] = {first, second};
   writeProgramFile(folder / "m.mlsys", pack(scaleProgram()), parts);
   LoadedProgram program = LoadedProgram::fromFile(folder / "m.mlsys");
   EXPECT_EQ(text(program->model_name()), "scale");
-  EXPECT_EQ(program.baseDir(), folder.path);
+  EXPECT_EQ(program.baseDir(), folder.path());
   ASSERT_EQ(program.appendedData().size(), 150u);
   EXPECT_EQ(program.appendedData()[99], std::byte{1});
   EXPECT_EQ(program.appendedData()[149], std::byte{2});
@@ -79,7 +79,7 @@ TEST(Program, NamesTheMissingFile) {
 }
 
 TEST(Program, RefusesDamagedFiles) {
-  TemporaryFolder folder;
+  TempFolder folder;
   std::string path = folder / "m.mlsys";
   std::vector<std::byte> data(5000, std::byte{7});
   std::span<const std::byte> parts[] = {data};
@@ -292,25 +292,25 @@ TEST(Program, SizesOfTensorsAndPanels) {
 }
 
 TEST(AtomicFile, LeavesNothingWithoutCommit) {
-  TemporaryFolder folder;
+  TempFolder folder;
   {
     AtomicFile file(folder / "a");
     file.write("text");
   }
-  EXPECT_TRUE(std::filesystem::is_empty(folder.path));
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
   {
     AtomicFile file(folder / "a");
     file.write("text");
     file.commit();
   }
   EXPECT_EQ(readBytes(folder / "a").size(), 4u);
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path), {}), 1);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
 }
 
 TEST(AtomicFile, SaysWhyItFails) {
-  TemporaryFolder folder;
+  TempFolder folder;
   EXPECT_THROW(AtomicFile("/nonexistent/folder/file"), Error);
-  EXPECT_THROW(AtomicFile(folder.path), Error);
+  EXPECT_THROW(AtomicFile(folder.path()), Error);
   // A disk that is always full.
   try {
     writeProgramFile("/dev/full", pack(scaleProgram()));

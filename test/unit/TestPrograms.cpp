@@ -17,20 +17,11 @@ using namespace mlsys;
 using namespace mlsys::program;
 using namespace mlsys::test;
 
-TemporaryFolder::TemporaryFolder() {
-  std::string pattern = std::filesystem::temp_directory_path().string() + "/mlsys-test-XXXXXX";
-  if (!mkdtemp(pattern.data()))
-    throw std::runtime_error("cannot create a temporary folder");
-  path = pattern;
-}
-
-TemporaryFolder::~TemporaryFolder() { std::filesystem::remove_all(path); }
-
 std::vector<uint8_t> test::compileC(const std::string &text) {
   static std::map<std::string, std::vector<uint8_t>> compiled;
   if (auto found = compiled.find(text); found != compiled.end())
     return found->second;
-  TemporaryFolder folder;
+  TempFolder folder;
   std::string source = folder / "kernels.c", object = folder / "kernels.so";
   std::ofstream(source) << text;
   std::string command =

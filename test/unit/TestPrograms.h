@@ -10,6 +10,8 @@
 
 #include "Program_generated.h"
 
+#include "test/support/TempFolder.h"
+
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,14 +38,5 @@ program::ProgramT scaleProgram();
 /// "forward". The next token is (sum of the context's ids + its length) mod 16;
 /// its logit is 1 and the others are 0. Pages hold 4 tokens.
 program::ProgramT languageProgram(int64_t contextLength = 64);
-
-/// A folder that is removed with its contents.
-class TemporaryFolder {
-public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  std::string operator/(const std::string &name) const { return path + "/" + name; }
-  std::string path;
-};
 
 } // namespace mlsys::test

@@ -4,6 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "TestPrograms.h"
+#include "test/support/Process.h"
 #include "runtime/Program.h"
 
 #include <gtest/gtest.h>
@@ -22,25 +23,13 @@ using namespace mlsys::test;
 
 namespace {
 
-struct Outcome {
-  int code;
-  std::string output;
-};
-
 /// Runs mlsys-run with a shell's words; standard error goes into the output.
 Outcome run(const std::string &arguments) {
-  std::string command = "( " + std::string(MLSYS_RUN) + " " + arguments + " ) 2>&1";
-  FILE *pipe = popen(command.c_str(), "r");
-  std::string output;
-  char buffer[4096];
-  while (size_t count = fread(buffer, 1, sizeof(buffer), pipe))
-    output.append(buffer, count);
-  int status = pclose(pipe);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), output};
+  return runShell(std::string(MLSYS_RUN) + " " + arguments);
 }
 
 TEST(Tool, GeneratesFromAFile) {
-  TemporaryFolder folder;
+  TempFolder folder;
   writeProgramFile(folder / "m.mlsys", pack(languageProgram()));
   Outcome outcome = run("generate " + (folder / "m.mlsys") +
                         " --prompt-ids 1,2 --ids -n 3 --device cpu -t 1");
@@ -49,7 +38,7 @@ TEST(Tool, GeneratesFromAFile) {
 }
 
 TEST(Tool, SaysWhatIsWrongAndFails) {
-  TemporaryFolder folder;
+  TempFolder folder;
   std::string file = folder / "m.mlsys", broken = folder / "broken.mlsys";
   writeProgramFile(file, pack(languageProgram()));
   std::ofstream(broken) << std::ifstream(file).rdbuf();
@@ -59,7 +48,7 @@ TEST(Tool, SaysWhatIsWrongAndFails) {
   };
   const Case cases[] = {
       {"generate /nonexistent", "error: cannot open '/nonexistent': No such file or directory\n"},
-      {"generate " + folder.path, "is a folder, not a compiled model"},
+      {"generate " + folder.path(), "is a folder, not a compiled model"},
       {"inspect " + broken, "is damaged: its end is missing; compile the model again\n"},
       {"generate " + file + " --frobnicate", "--frobnicate"},
       {"generate " + file + " --device toaster", "toaster is no device; expected auto|cpu|cuda|host-cuda or cuda:N"},
@@ -85,7 +74,7 @@ TEST(Tool, SaysWhatIsWrongAndFails) {
 }
 
 TEST(Tool, ReportsAFullDisk) {
-  TemporaryFolder folder;
+  TempFolder folder;
   writeProgramFile(folder / "m.mlsys", pack(languageProgram()));
   Outcome outcome = run("generate " + (folder / "m.mlsys") +
                         " --prompt-ids 1,2 --ids -n 3 --device cpu -t 1 2>&1 >/dev/full");
@@ -95,7 +84,7 @@ TEST(Tool, ReportsAFullDisk) {
 
 /// A model slow enough to be interrupted.
 TEST(Tool, StopsCleanlyAtCtrlC) {
-  TemporaryFolder folder;
+  TempFolder folder;
   program::ProgramT source = languageProgram(1 << 20);
   std::string code = "#include <unistd.h>\n"
                      "void write_cache(void) {}\nvoid plain(void) {}\n"

@@ -3,7 +3,7 @@
 // Part of mlsys, under the Apache License v2.0. See LICENSE.
 //
 //===----------------------------------------------------------------------===//
-#include "TempFolder.h"
+#include "test/support/TempFolder.h"
 #include "runtime/Dequantize.h"
 #include "runtime/Error.h"
 #include "runtime/Gguf.h"
@@ -18,7 +18,7 @@ using namespace mlsys;
 using namespace mlsys::rt;
 using program::DType;
 using program::Layout;
-using test::TempFolder;
+using mlsys::test::TempFolder;
 
 /// Runs tasks one by one, last first: no task may depend on another.
 static void backwards(int64_t count, const std::function<void(int64_t, int64_t)> &body) {

@@ -50,4 +50,10 @@ struct CacheLayout {
 void emitCacheStore(ElementEmitter &emitter, KernelBuilder &kernel, graph::CacheWriteOp write,
                     mlir::Value element, mlir::ValueRange indices, int64_t width);
 
+/// Computes and stores the output at position `output` of the fusion's terminator: element
+/// `linear` (and the next `width - 1`) of the row-major order, or for a cache_write where they
+/// belong in the pages.
+void storeOutput(ElementEmitter &emitter, KernelBuilder &kernel, unsigned output,
+                 mlir::Value linear, int64_t width);
+
 } // namespace mlsys

@@ -7,6 +7,8 @@
 
 #include "Program_generated.h"
 
+#include "runtime/TextMaterial.h"
+
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/OwningOpRef.h"
@@ -30,19 +32,6 @@ struct ImportOptions {
   bool randomWeights = false;
 };
 
-/// What text generation needs besides the graph. Files are kept as their text;
-/// what a model does not have is empty.
-struct ImportedText {
-  std::string tokenizerJson;
-  std::string tokenizerConfigJson;
-  std::string generationConfigJson;
-  std::string chatTemplate;
-  int64_t bosId = -1;
-  std::vector<int64_t> eosIds;
-  int64_t contextLength = 0;
-  int64_t vocabSize = 0;
-};
-
 /// A model as its authors wrote it: @forward takes input_ids [B, S] and gives
 /// logits [B, S, V] in f32.
 struct ImportedModel {
@@ -58,7 +47,8 @@ struct ImportedModel {
   uint64_t parameters = 0;
   /// The type of weights and activations.
   program::DType dtype = program::DType::F32;
-  ImportedText text;
+  /// What text generation needs besides the graph.
+  rt::TextMaterial text;
 };
 
 /// Imports a Hugging Face folder or a GGUF file. Weights are checked but not

@@ -9,6 +9,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
 #include <string_view>
 
@@ -37,6 +38,8 @@ public:
     return name.empty() ? root.string() : (root / name).string();
   }
 
+  std::string operator/(const std::string &name) const { return path(name); }
+
   /// Writes `bytes` to the file `name` and gives its path.
   std::string write(const std::string &name, std::string_view bytes) const {
     std::filesystem::create_directories((root / name).parent_path());
@@ -53,6 +56,12 @@ public:
 private:
   std::filesystem::path root;
 };
+
+/// The bytes of a file; empty when it cannot be read.
+inline std::string readBytes(const std::string &path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
 
 /// A parent for folders with thousands of short-lived files: memory, if there is
 /// such a file system.
@@ -75,6 +84,11 @@ template <typename E, typename F> std::string messageOf(F &&function) {
 }
 
 } // namespace mlsys::rt::test
+
+namespace mlsys::test {
+using rt::test::readBytes;
+using rt::test::TempFolder;
+} // namespace mlsys::test
 
 /// Expects an rt::Error whose message contains `text`.
 #define EXPECT_ERROR(statement, text)                                                              \

@@ -1,0 +1,27 @@
+//===- TextMaterial.h - What turns ids into text ----------------*- C++ -*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace mlsys::rt {
+
+/// The texts that turn a language model's ids into text: files as their bytes;
+/// what a model does not have is empty.
+struct TextMaterial {
+  std::string tokenizerJson, tokenizerConfigJson, generationConfigJson;
+  std::string chatTemplate;
+  /// -1: none.
+  int64_t bosId = -1;
+  std::vector<int64_t> eosIds;
+  /// What the model was made for; 0 when unknown.
+  int64_t contextLength = 0;
+  int64_t vocabSize = 0;
+};
+
+} // namespace mlsys::rt
