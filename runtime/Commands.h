@@ -16,6 +16,7 @@
 #include <atomic>
 #include <iosfwd>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,12 @@ struct GenerateRequest {
   int64_t chunk = 0;
   /// Prints ids instead of text.
   bool printIds = false;
+  /// Texts that end the answer, which goes up to the first of them.
+  std::vector<std::string> stopStrings;
+  /// Prints one JSON object in the end: text, ids, timings and why it ended.
+  bool json = false;
+  /// In it also each token's log-probability and those of this many best tokens.
+  std::optional<int64_t> logProbs;
   /// Goes on after end-of-text tokens.
   bool ignoreEos = false;
   const std::atomic<bool> *cancel = nullptr;
@@ -49,6 +56,32 @@ struct GenerateRequest {
 
 /// Streams the answer and ends with a summary line. Returns the exit code.
 int runGenerate(ModelHandle &model, const GenerateRequest &request, Streams streams);
+
+/// `chat`: how to hold a conversation.
+struct ChatRequest {
+  /// The system message; empty: none.
+  std::string system;
+  /// Of each answer; -1: up to its end.
+  int64_t maxTokens = -1;
+  SamplerOptions sampling;
+  /// Tokens of the prompt in one step; 0: the model's choice.
+  int64_t chunk = 0;
+  /// Texts that end an answer, which goes up to the first of them.
+  std::vector<std::string> stopStrings;
+  /// A person is at the other end: the log shows prompts, and an error ends only the turn.
+  bool interactive = false;
+  /// The log tells what each turn took.
+  bool timings = false;
+};
+
+class Interrupts;
+class LineReader;
+
+/// Answers messages, one a line, until the input ends; lines that begin with / are commands. The
+/// KV cache is kept from turn to turn. `interrupts` stop an answer, or the conversation at its
+/// prompt; they may be null. Returns the exit code.
+int runChat(ModelHandle &model, const ChatRequest &request, LineReader &input,
+            Interrupts *interrupts, Streams streams);
 
 /// `run`: tensors from .npy files through one function to .npy files.
 struct RunRequest {

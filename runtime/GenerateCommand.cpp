@@ -3,40 +3,49 @@
 // Part of mlsys, under the Apache License v2.0. See LICENSE.
 //
 //===----------------------------------------------------------------------===//
+#include "runtime/AnswerText.h"
 #include "runtime/ChatTemplate.h"
 #include "runtime/Commands.h"
-#include "runtime/Detokenizer.h"
 #include "runtime/Error.h"
 #include "runtime/Generator.h"
 #include "runtime/Interrupt.h"
-#include "runtime/Tokenizer.h"
+#include "runtime/LogProbs.h"
+#include "runtime/TextCommands.h"
 #include "runtime/Utf8.h"
 
-#include <algorithm>
+#include <nlohmann/json.hpp>
+
 #include <ostream>
 #include <span>
 
 using namespace mlsys;
 using namespace mlsys::rt;
+using Json = nlohmann::ordered_json;
 
-/// The tokenizer of a model's text material.
-static Tokenizer openTokenizer(const TextMaterial &material) {
+Tokenizer rt::openTokenizer(const TextMaterial &material) {
   if (material.tokenizerJson.empty())
     throw Error("the model has no tokenizer (tokenizer.json)");
   return Tokenizer::fromJson(material.tokenizerJson, material.tokenizerConfigJson);
 }
 
-static std::string checkedUtf8(const std::string &prompt, std::ostream &log) {
-  if (isValidUtf8(prompt))
-    return prompt;
+const std::string &rt::chatTemplateText(const TextMaterial &material, const Tokenizer &tokenizer) {
+  return material.chatTemplate.empty() ? tokenizer.chatTemplate() : material.chatTemplate;
+}
+
+std::string rt::checkedUtf8(const std::string &text, std::ostream &log) {
+  if (isValidUtf8(text))
+    return text;
   log << "warning: the prompt is not valid UTF-8; wrong bytes become U+FFFD\n";
-  return repairUtf8(prompt);
+  return repairUtf8(text);
+}
+
+std::string rt::rate(int64_t tokens, double seconds) {
+  return seconds > 0 ? fmt::format("{:.1f} tokens/s", double(tokens) / seconds) : "- tokens/s";
 }
 
 static std::string applyChatTemplate(const GenerateRequest &request, const TextMaterial &material,
                                      const Tokenizer &tokenizer, const std::string &prompt) {
-  const std::string &text =
-      material.chatTemplate.empty() ? tokenizer.chatTemplate() : material.chatTemplate;
+  const std::string &text = chatTemplateText(material, tokenizer);
   if (text.empty())
     throw Error("--chat: the model has no chat template");
   std::vector<ChatMessage> messages;
@@ -68,41 +77,58 @@ static std::vector<int64_t> promptIds(const GenerateRequest &request,
   return ids;
 }
 
-/// Gives the prompt to the detokenizer and returns what of its text is held back.
-static std::string pushPrompt(Detokenizer &detokenizer, const Tokenizer &tokenizer,
-                              std::span<const int64_t> prompt) {
-  Detokenizer copy(tokenizer, /*skipSpecialTokens=*/true);
-  for (int64_t id : prompt) {
-    detokenizer.push(id);
-    copy.push(id);
-  }
-  return copy.finish();
-}
-
-/// Takes off `text` the beginning that it shares with `held`, and that off `held`.
-static std::string withoutHeld(std::string &held, std::string text) {
-  size_t shared = std::mismatch(held.begin(), held.end(), text.begin(), text.end()).first - held.begin();
-  // Other text than the prompt's: nothing of it is left to come.
-  held = shared == text.size() ? held.substr(shared) : "";
-  return text.substr(shared);
-}
-
-static std::string rate(int64_t tokens, double seconds) {
-  return seconds > 0 ? fmt::format("{:.1f} tokens/s", double(tokens) / seconds) : "- tokens/s";
-}
-
-int rt::runGenerate(ModelHandle &model, const GenerateRequest &request, Streams streams) {
+static void checkRequest(const ModelHandle &model, const GenerateRequest &request) {
   if (!model.language)
     throw Error("{} is no causal language model", model.name);
   if (request.maxTokens < -1)
     throw Error("-n {}: expected a number of tokens, or -1 for no limit", request.maxTokens);
+  if (request.printIds && !request.stopStrings.empty())
+    throw Error("--stop looks at text, which --ids does not make");
+  if (request.logProbs && *request.logProbs < 0)
+    throw Error("--logprobs {}: expected 0 or more", *request.logProbs);
+}
+
+/// A token with its logarithm of probability, as JSON.
+static Json tokenJson(int64_t id, double logProb, const Tokenizer *tokenizer) {
+  Json entry = {{"id", id}};
+  if (tokenizer)
+    entry["token"] = repairUtf8(tokenizer->tokenBytes(id));
+  // JSON has no infinities; this is e to the power of -inf as far as f64 goes.
+  entry["logprob"] = std::max(logProb, -1e308);
+  return entry;
+}
+
+static Json logProbsJson(const std::vector<TokenLogProbs> &all, size_t count,
+                         const Tokenizer *tokenizer) {
+  Json list = Json::array();
+  // The stop token has numbers, too, but is not part of the answer.
+  for (const TokenLogProbs &token : std::span(all).first(count)) {
+    Json entry = tokenJson(token.id, token.logProb, tokenizer);
+    entry["best"] = Json::array();
+    for (auto [id, logProb] : token.best)
+      entry["best"].push_back(tokenJson(id, logProb, tokenizer));
+    list.push_back(std::move(entry));
+  }
+  return list;
+}
+
+static Json timingsJson(const ModelHandle &model, const Generation &result) {
+  return {{"load_seconds", model.loadSeconds},
+          {"compile_seconds", model.compileSeconds},
+          {"prompt_seconds", result.promptSeconds},
+          {"decode_seconds", result.decodeSeconds},
+          {"decode_steps", result.decodeSteps}};
+}
+
+int rt::runGenerate(ModelHandle &model, const GenerateRequest &request, Streams streams) {
+  checkRequest(model, request);
   TextMaterial material = model.text.value_or(TextMaterial{});
   // Ids in and ids out need no tokenizer.
   std::optional<Tokenizer> tokenizer;
   if (request.promptIds.empty() || !request.printIds)
     tokenizer = openTokenizer(material);
-  std::vector<int64_t> prompt =
-      promptIds(request, material, tokenizer ? &*tokenizer : nullptr, streams.log);
+  const Tokenizer *tokenizerOrNull = tokenizer ? &*tokenizer : nullptr;
+  std::vector<int64_t> prompt = promptIds(request, material, tokenizerOrNull, streams.log);
 
   GenerationLimits limits;
   limits.maxTokens = request.maxTokens;
@@ -111,30 +137,47 @@ int rt::runGenerate(ModelHandle &model, const GenerateRequest &request, Streams 
   if (!request.ignoreEos)
     limits.stopIds = material.eosIds;
   Sampler sampler(request.sampling);
-  std::optional<Detokenizer> detokenizer;
-  // The end of the prompt's text that the detokenizer still holds.
-  std::string held;
+  sampler.setContext(prompt);
+  std::optional<AnswerText> answer;
   if (!request.printIds) {
-    detokenizer.emplace(*tokenizer, /*skipSpecialTokens=*/true);
-    // What a token becomes may depend on the tokens before it; an answer in a chat is a text of
-    // its own.
+    answer.emplace(*tokenizer, request.stopStrings);
+    // An answer in a chat is a text of its own.
     if (!request.chat)
-      held = pushPrompt(*detokenizer, *tokenizer, prompt);
+      answer->follow(prompt);
   }
-  bool first = true;
-  auto onToken = [&](int64_t id) {
-    if (request.printIds)
-      streams.out << (first ? "" : " ") << id;
-    else
-      streams.out << withoutHeld(held, detokenizer->push(id));
-    first = false;
-    streams.out.flush();
+  std::string text;
+  auto show = [&](std::string piece) {
+    text += piece;
+    if (!request.json)
+      streams.out << piece << std::flush;
   };
-  Generation result = generate(
-      *model.language, prompt, limits,
-      [&](std::span<const float> logits) { return sampler.sample(logits); }, onToken);
-  if (detokenizer)
-    streams.out << withoutHeld(held, detokenizer->finish());
+  std::vector<TokenLogProbs> probabilities;
+  auto sample = [&](std::span<const float> logits) {
+    int64_t id = sampler.sample(logits);
+    if (request.logProbs)
+      probabilities.push_back(logProbs(logits, id, *request.logProbs));
+    return id;
+  };
+  auto onToken = [&](int64_t id) {
+    show(answer ? answer->push(id) : (text.empty() ? "" : " ") + std::to_string(id));
+    return answer && answer->stopped() ? Next::Stop : Next::Continue;
+  };
+  Generation result = Conversation(*model.language).generate(prompt, limits, sample, onToken);
+  if (answer)
+    show(answer->finish());
+  if (request.json) {
+    Json json;
+    if (answer)
+      json["text"] = text;
+    json["ids"] = result.ids;
+    json["prompt_tokens"] = result.promptTokens;
+    json["stop_reason"] = stopReasonText(result.reason);
+    json["seed"] = request.sampling.seed;
+    json["timings"] = timingsJson(model, result);
+    if (request.logProbs)
+      json["logprobs"] = logProbsJson(probabilities, result.ids.size(), tokenizerOrNull);
+    streams.out << json.dump();
+  }
   streams.out << "\n" << std::flush;
   if (!streams.out)
     throw Error("cannot write the generated text");

@@ -20,6 +20,8 @@ std::string_view rt::stopReasonText(StopReason reason) {
     return "token limit";
   case StopReason::StopId:
     return "stop token";
+  case StopReason::StopText:
+    return "stop string";
   case StopReason::Context:
     return "end of context";
   case StopReason::Cancelled:
@@ -65,6 +67,11 @@ std::span<const float> Sequence::push(std::span<const int64_t> ids) {
   return logits;
 }
 
+void Sequence::truncate(int64_t count) {
+  cache.truncate(sequence, count);
+  tokens = count;
+}
+
 static void checkPrompt(const LanguageModel &model, std::span<const int64_t> prompt) {
   if (prompt.empty())
     throw Error("the prompt is empty");
@@ -81,28 +88,52 @@ static double secondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-Generation rt::generate(LanguageModel &model, std::span<const int64_t> prompt,
-                        const GenerationLimits &limits, const SampleFunction &sample,
-                        const std::function<void(int64_t)> &onToken) {
+Conversation::Conversation(LanguageModel &model)
+    : model(model), cache(model.pageSize(), model.pageCount()), sequence(model, cache) {}
+
+void Conversation::reset() {
+  sequence.truncate(0);
+  cached.clear();
+}
+
+/// Runs `ids`. When that fails, the cache holds what it held before.
+std::span<const float> Conversation::push(std::span<const int64_t> ids) {
+  try {
+    std::span<const float> logits = sequence.push(ids);
+    cached.insert(cached.end(), ids.begin(), ids.end());
+    return logits;
+  } catch (...) {
+    sequence.truncate(int64_t(cached.size()));
+    throw;
+  }
+}
+
+Generation Conversation::generate(std::span<const int64_t> prompt, const GenerationLimits &limits,
+                                  const SampleFunction &sample, const TokenFunction &onToken) {
   checkPrompt(model, prompt);
   Generation result;
   result.promptTokens = int64_t(prompt.size());
   if (limits.maxTokens == 0)
     return result;
-  auto cancelled = [&] { return limits.cancel && limits.cancel->load(); };
-  KvCache cache(model.pageSize(), model.pageCount());
-  Sequence sequence(model, cache);
+
+  // The last token runs in any case, for its logits.
+  size_t kept = size_t(
+      std::mismatch(cached.begin(), cached.end(), prompt.begin(), prompt.end() - 1).first -
+      cached.begin());
+  sequence.truncate(int64_t(kept));
+  cached.resize(kept);
+  result.cachedTokens = int64_t(kept);
 
   auto start = std::chrono::steady_clock::now();
   int64_t chunk = limits.chunk > 0 ? limits.chunk : model.preferredChunk();
   chunk = std::clamp<int64_t>(chunk, 1, model.maxStepTokens());
   std::span<const float> logits;
-  for (size_t done = 0; done < prompt.size(); done += size_t(chunk)) {
-    if (cancelled()) {
+  for (size_t done = kept; done < prompt.size(); done += size_t(chunk)) {
+    if (cancelled(limits)) {
       result.reason = StopReason::Cancelled;
       return result;
     }
-    logits = sequence.push(prompt.subspan(done, std::min(size_t(chunk), prompt.size() - done)));
+    logits = push(prompt.subspan(done, std::min(size_t(chunk), prompt.size() - done)));
   }
   result.promptSeconds = secondsSince(start);
 
@@ -114,7 +145,10 @@ Generation rt::generate(LanguageModel &model, std::span<const int64_t> prompt,
       break;
     }
     result.ids.push_back(id);
-    onToken(id);
+    if (onToken(id) == Next::Stop) {
+      result.reason = StopReason::StopText;
+      break;
+    }
     if (limits.maxTokens >= 0 && int64_t(result.ids.size()) >= limits.maxTokens) {
       result.reason = StopReason::Length;
       break;
@@ -123,13 +157,22 @@ Generation rt::generate(LanguageModel &model, std::span<const int64_t> prompt,
       result.reason = StopReason::Context;
       break;
     }
-    if (cancelled()) {
+    if (cancelled(limits)) {
       result.reason = StopReason::Cancelled;
       break;
     }
-    logits = sequence.push(std::span(&id, 1));
+    logits = push(std::span(&id, 1));
     ++result.decodeSteps;
   }
   result.decodeSeconds = secondsSince(start);
   return result;
+}
+
+Generation rt::generate(LanguageModel &model, std::span<const int64_t> prompt,
+                        const GenerationLimits &limits, const SampleFunction &sample,
+                        const std::function<void(int64_t)> &onToken) {
+  return Conversation(model).generate(prompt, limits, sample, [&](int64_t id) {
+    onToken(id);
+    return Next::Continue;
+  });
 }

@@ -19,6 +19,12 @@ namespace mlsys::rt {
 /// Chooses the next id from the logits.
 using SampleFunction = std::function<int64_t(std::span<const float>)>;
 
+/// What to do after an id.
+enum class Next { Continue, Stop };
+
+/// Gets each id as soon as it is known.
+using TokenFunction = std::function<Next(int64_t)>;
+
 /// How long to generate and when to stop.
 struct GenerationLimits {
   /// The most new tokens; -1: until a stop id or the end of the context.
@@ -31,7 +37,7 @@ struct GenerationLimits {
   const std::atomic<bool> *cancel = nullptr;
 };
 
-enum class StopReason { Length, StopId, Context, Cancelled };
+enum class StopReason { Length, StopId, StopText, Context, Cancelled };
 
 /// "stop token", "token limit", ... for the summary line.
 std::string_view stopReasonText(StopReason reason);
@@ -39,7 +45,8 @@ std::string_view stopReasonText(StopReason reason);
 struct Generation {
   std::vector<int64_t> ids;
   StopReason reason = StopReason::Length;
-  int64_t promptTokens = 0;
+  /// Tokens of the prompt, and how many of them the KV cache held already.
+  int64_t promptTokens = 0, cachedTokens = 0;
   /// Steps after the prompt's, and the time both took.
   int64_t decodeSteps = 0;
   double promptSeconds = 0, decodeSeconds = 0;
@@ -57,6 +64,8 @@ public:
   /// Runs `ids` after what came before, at most maxStepTokens() of them, and
   /// returns the logits after the last one, valid until the next call.
   std::span<const float> push(std::span<const int64_t> ids);
+  /// Forgets all but the first `count` tokens, of which there are that many.
+  void truncate(int64_t count);
   /// Tokens so far.
   int64_t size() const { return tokens; }
 
@@ -70,9 +79,35 @@ private:
   std::vector<float> logits;
 };
 
-/// Generates from a prompt. `onToken` gets each id as soon as it is known. Throws
-/// when the prompt is empty, has ids beyond the vocabulary, or leaves no room
-/// in the context.
+/// A KV cache with one sequence in it, which is kept from one generation to the next.
+class Conversation {
+public:
+  explicit Conversation(LanguageModel &model);
+
+  /// Generates from a prompt. Of the prompt only what follows its longest beginning that is in
+  /// the cache is run; what else the cache held is forgotten. Throws when the prompt is empty,
+  /// has ids beyond the vocabulary, or leaves no room in the context.
+  Generation generate(std::span<const int64_t> prompt, const GenerationLimits &limits,
+                      const SampleFunction &sample, const TokenFunction &onToken);
+
+  /// Forgets everything.
+  void reset();
+  /// The ids whose keys and values are in the cache.
+  std::span<const int64_t> ids() const { return cached; }
+
+private:
+  bool cancelled(const GenerationLimits &limits) const {
+    return limits.cancel && limits.cancel->load();
+  }
+  std::span<const float> push(std::span<const int64_t> ids);
+
+  LanguageModel &model;
+  KvCache cache;
+  Sequence sequence;
+  std::vector<int64_t> cached;
+};
+
+/// Generates from a prompt with a cache of its own.
 Generation generate(LanguageModel &model, std::span<const int64_t> prompt,
                     const GenerationLimits &limits, const SampleFunction &sample,
                     const std::function<void(int64_t)> &onToken);

@@ -57,6 +57,16 @@ std::vector<int32_t> KvCache::grow(int64_t sequence, int64_t tokens) {
   return fresh;
 }
 
+void KvCache::truncate(int64_t sequence, int64_t tokens) {
+  find(sequence);
+  std::vector<int32_t> &pages = sequences[sequence];
+  size_t kept = size_t((tokens + tokensPerPage - 1) / tokensPerPage);
+  while (pages.size() > kept) {
+    freeList.push_back(pages.back());
+    pages.pop_back();
+  }
+}
+
 std::span<const int32_t> KvCache::pages(int64_t sequence) const { return find(sequence); }
 
 int64_t KvCache::slot(int64_t sequence, int64_t position) const {

@@ -29,6 +29,9 @@ public:
   /// and then changes nothing.
   std::vector<int32_t> grow(int64_t sequence, int64_t tokens);
 
+  /// Forgets all but the first `tokens` tokens and frees the pages that no longer hold any.
+  void truncate(int64_t sequence, int64_t tokens);
+
   /// The pages of a sequence in order: its block table.
   std::span<const int32_t> pages(int64_t sequence) const;
   /// page * pageSize + row of the token at `position`, for which there is room.

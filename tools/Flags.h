@@ -8,6 +8,7 @@
 #include "runtime/Commands.h"
 #include "runtime/Device.h"
 #include "runtime/Error.h"
+#include "runtime/SamplerConfig.h"
 
 #include <CLI/CLI.hpp>
 
@@ -16,6 +17,8 @@
 #include <iostream>
 #include <iterator>
 #include <new>
+#include <optional>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -75,9 +78,84 @@ inline void addContext(CLI::App &app, ModelFlags &flags) {
       ->check(CLI::NonNegativeNumber);
 }
 
+/// How tokens are chosen; what is not given keeps its value.
+struct SamplingFlags {
+  std::optional<float> temperature, topP, minP, typicalP;
+  std::optional<float> repeatPenalty, presencePenalty, frequencyPenalty;
+  std::optional<int> topK;
+  std::optional<int64_t> repeatLastN;
+  std::vector<std::string> logitBias;
+  std::string seed = "0";
+
+  void applyTo(rt::SamplerOptions &options) const {
+    auto set = [](auto &value, const auto &given) { value = given.value_or(value); };
+    set(options.temperature, temperature);
+    set(options.topK, topK);
+    set(options.topP, topP);
+    set(options.minP, minP);
+    set(options.typicalP, typicalP);
+    set(options.repeatPenalty, repeatPenalty);
+    set(options.presencePenalty, presencePenalty);
+    set(options.frequencyPenalty, frequencyPenalty);
+    set(options.repeatLastN, repeatLastN);
+    for (const std::string &text : logitBias)
+      options.logitBias.push_back(rt::parseLogitBias(text));
+    options.seed = seed == "-1" ? std::random_device()() : std::stoull(seed);
+  }
+};
+
+inline void addSampling(CLI::App &app, SamplingFlags &flags, const std::string &group) {
+  auto add = [&](const char *name, auto &value, const char *what) {
+    return app.add_option(name, value, what)->group(group);
+  };
+  add("--temp", flags.temperature, "Temperature; 0: the likeliest token");
+  add("--top-k", flags.topK, "Only the K likeliest tokens; 0: all");
+  add("--top-p", flags.topP, "Only the likeliest tokens that make up P; 1: all");
+  add("--min-p", flags.minP, "Only tokens with at least P times the probability of the likeliest");
+  add("--typical", flags.typicalP,
+      "Only the tokens that make up P with the most typical surprise; 1: all");
+  add("--repeat-penalty", flags.repeatPenalty,
+      "Divides the logits of tokens that were there (negative ones: multiplies); 1: nothing");
+  add("--presence-penalty", flags.presencePenalty, "Subtracted from the logits of such tokens");
+  add("--frequency-penalty", flags.frequencyPenalty, "The same, for each time that they were");
+  add("--repeat-last-n", flags.repeatLastN,
+      "Latest tokens of prompt and answer that the penalties look at; -1: all, 0: none");
+  add("-l,--logit-bias", flags.logitBias,
+      "ID+BIAS or ID-BIAS: added to a token's logit; ID-inf rules it out")
+      ->allow_extra_args(false);
+  add("-s,--seed", flags.seed, "Seed of the random choices; -1: another one each time")
+      ->check([](const std::string &value) {
+        uint64_t number = 0;
+        return value == "-1" || CLI::detail::lexical_cast(value, number)
+                   ? std::string()
+                   : value + " is no seed; expected -1, 0, 1, ...";
+      })
+      ->capture_default_str();
+}
+
+/// How an answer ends, and how its prompt is run.
+struct AnswerFlags {
+  int64_t maxTokens = -1, chunk = 0;
+  std::vector<std::string> stopStrings = {};
+};
+
+inline void addAnswer(CLI::App &app, AnswerFlags &flags) {
+  app.add_option("-n,--n-predict", flags.maxTokens, "Tokens to generate; -1: no limit")
+      ->check(CLI::Range(int64_t(-1), int64_t(1) << 40))
+      ->capture_default_str();
+  app.add_option("--stop", flags.stopStrings,
+                 "A text that ends the answer before it; may be given several times")
+      ->allow_extra_args(false);
+  app.add_option("--chunk", flags.chunk,
+                 "Tokens of the prompt in one step; 0: the model's choice")
+      ->check(CLI::NonNegativeNumber);
+}
+
 /// What `generate` takes besides the model.
 struct GenerateFlags {
   rt::GenerateRequest request;
+  SamplingFlags sampling;
+  AnswerFlags answer{.maxTokens = 128};
   std::string promptFile, promptIds;
 
   /// Reads files and ids into the request.
@@ -93,6 +171,10 @@ struct GenerateFlags {
       if (request.promptIds.empty())
         throw rt::Error("--prompt-ids: no ids");
     }
+    sampling.applyTo(request.sampling);
+    request.maxTokens = answer.maxTokens;
+    request.chunk = answer.chunk;
+    request.stopStrings = answer.stopStrings;
     return request;
   }
 };
@@ -104,27 +186,44 @@ inline void addGenerate(CLI::App &app, GenerateFlags &flags) {
   auto *ids = app.add_option("--prompt-ids", flags.promptIds, "The prompt as token ids, e.g. 1,2,3");
   prompt->excludes(file)->excludes(ids);
   file->excludes(ids);
-  app.add_option("-n,--n-predict", request.maxTokens, "Tokens to generate; -1: no limit")
-      ->check(CLI::Range(int64_t(-1), int64_t(1) << 40))
-      ->capture_default_str();
-  app.add_option("--temp", request.sampling.temperature, "Temperature; 0: the likeliest token")
-      ->capture_default_str();
-  app.add_option("--top-k", request.sampling.topK, "Only the K likeliest tokens; 0: all")
-      ->capture_default_str();
-  app.add_option("--top-p", request.sampling.topP, "Only the likeliest tokens that make up P")
-      ->capture_default_str();
-  app.add_option("--min-p", request.sampling.minP,
-                 "Only tokens with at least P times the probability of the likeliest")
-      ->capture_default_str();
-  app.add_option("-s,--seed", request.sampling.seed, "Seed of the random choices")
-      ->capture_default_str();
   app.add_flag("--chat", request.chat, "Put the prompt into the model's chat template")
       ->excludes(ids);
   app.add_option("--system", request.system, "System message, with --chat");
-  app.add_option("--chunk", request.chunk, "Tokens of the prompt in one step; 0: the model's choice")
-      ->check(CLI::NonNegativeNumber);
+  addAnswer(app, flags.answer);
   app.add_flag("--ids", request.printIds, "Print token ids instead of text");
   app.add_flag("--ignore-eos", request.ignoreEos, "Go on after tokens that end the text");
+  auto *json = app.add_flag("--json", request.json,
+                            "Print JSON in the end: text, ids, timings, why it stopped");
+  app.add_option("--logprobs", request.logProbs,
+                 "In it the log-probability of each token, and of the N likeliest in its place")
+      ->check(CLI::NonNegativeNumber)
+      ->needs(json);
+  addSampling(app, flags.sampling, "SAMPLING");
+}
+
+/// What `chat` takes besides the model.
+struct ChatFlags {
+  rt::ChatRequest request;
+  SamplingFlags sampling;
+  AnswerFlags answer;
+
+  /// The request to a model with this text material, whose settings hold for what is not given.
+  const rt::ChatRequest &finish(const std::optional<rt::TextMaterial> &material) {
+    if (material)
+      request.sampling = rt::samplerConfig(material->generationConfigJson);
+    sampling.applyTo(request.sampling);
+    request.maxTokens = answer.maxTokens;
+    request.chunk = answer.chunk;
+    request.stopStrings = answer.stopStrings;
+    return request;
+  }
+};
+
+inline void addChat(CLI::App &app, ChatFlags &flags) {
+  app.add_option("--system", flags.request.system, "System message");
+  addAnswer(app, flags.answer);
+  app.add_flag("--timings", flags.request.timings, "Tell what each turn took");
+  addSampling(app, flags.sampling, "SAMPLING (else as the model's generation_config.json says)");
 }
 
 inline void addRun(CLI::App &app, rt::RunRequest &request) {

@@ -8,10 +8,13 @@
 #include "Flags.h"
 
 #include "runtime/Interrupt.h"
+#include "runtime/LineReader.h"
 #include "runtime/Progress.h"
 #include "runtime/ProgramModel.h"
 
 #include <functional>
+
+#include <unistd.h>
 
 namespace mlsys::tools {
 
@@ -53,11 +56,12 @@ inline rt::TextMaterial openCompiledText(const ModelFlags &flags) {
   return *material;
 }
 
-/// generate, run, bench, inspect, tokenize, detokenize and devices.
+/// generate, chat, run, bench, inspect, tokenize, detokenize and devices.
 class SharedCommands {
 public:
   SharedCommands(CLI::App &app, Opener openerOfTool) : app(app), opener(std::move(openerOfTool)) {
     addGenerateCommand();
+    addChatCommand();
     addRunCommand();
     addBenchCommand();
     addInspectCommand();
@@ -89,6 +93,22 @@ private:
         rt::ModelHandle handle = opener.open(model, rt::Purpose::Text);
         request.cancel = &rt::catchInterrupt();
         return rt::runGenerate(handle, request, standardStreams());
+      };
+    });
+  }
+
+  void addChatCommand() {
+    CLI::App *command = subcommand("chat", "Hold a conversation, one message a line", Runs::Yes);
+    addContext(*command, model);
+    addChat(*command, chat);
+    command->callback([this] {
+      action = [this] {
+        rt::ModelHandle handle = opener.open(model, rt::Purpose::Text);
+        rt::ChatRequest request = chat.finish(handle.text);
+        request.interactive = isatty(STDIN_FILENO);
+        rt::Interrupts &interrupts = rt::Interrupts::watch();
+        rt::LineReader input(STDIN_FILENO, &interrupts);
+        return rt::runChat(handle, request, input, &interrupts, standardStreams());
       };
     });
   }
@@ -166,6 +186,7 @@ private:
   Opener opener;
   ModelFlags model;
   GenerateFlags generate;
+  ChatFlags chat;
   rt::RunRequest run;
   rt::BenchRequest bench;
   InspectFlags inspect;

@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <functional>
@@ -136,6 +137,85 @@ TEST(GenerateCommand, SaysWhatIsMissing) {
               return runGenerate(tensors, request("a", 1), streams);
             }).error,
             "scale is no causal language model");
+}
+
+TEST(GenerateCommand, EndsBeforeAStopString) {
+  GenerateRequest stopping = request("bc", 6);
+  Outcome whole = generateWith(letterProgram(), stopping);
+  ASSERT_EQ(whole.out, "flhppp\n");
+  stopping.stopStrings = {"hx", "pp", "lhpx"};
+  Outcome outcome = generateWith(letterProgram(), stopping);
+  EXPECT_EQ(outcome.out, "flh\n");
+  EXPECT_NE(outcome.log.find("generated 5 tokens"), std::string::npos) << outcome.log;
+  EXPECT_NE(outcome.log.find("(stop string)"), std::string::npos);
+  // What was held back comes in the end.
+  stopping.stopStrings = {"ppx"};
+  EXPECT_EQ(generateWith(letterProgram(), stopping).out, "flhppp\n");
+  stopping.printIds = true;
+  EXPECT_EQ(generateWith(letterProgram(), stopping).error,
+            "--stop looks at text, which --ids does not make");
+}
+
+TEST(GenerateCommand, PrintsJson) {
+  GenerateRequest json = request("bc", 3);
+  json.json = true;
+  json.logProbs = 2;
+  json.sampling.seed = 5;
+  Outcome outcome = generateWith(letterProgram(), json);
+  nlohmann::json result = nlohmann::json::parse(outcome.out);
+  EXPECT_EQ(result["text"], "flh");
+  EXPECT_EQ(result["ids"], (std::vector<int64_t>{5, 11, 7}));
+  EXPECT_EQ(result["prompt_tokens"], 2);
+  EXPECT_EQ(result["stop_reason"], "token limit");
+  EXPECT_EQ(result["seed"], 5);
+  for (const char *name : {"load_seconds", "compile_seconds", "prompt_seconds", "decode_seconds"})
+    EXPECT_GE(result["timings"][name].get<double>(), 0) << name;
+  EXPECT_EQ(result["timings"]["decode_steps"], 2);
+  ASSERT_EQ(result["logprobs"].size(), 3u);
+  const nlohmann::json &second = result["logprobs"][1];
+  EXPECT_EQ(second["id"], 11);
+  EXPECT_EQ(second["token"], "l");
+  // One logit is 1 and 15 are 0.
+  EXPECT_NEAR(second["logprob"].get<double>(), 1 - std::log(std::exp(1) + 15), 1e-6);
+  ASSERT_EQ(second["best"].size(), 2u);
+  EXPECT_EQ(second["best"][0]["id"], 11);
+  EXPECT_EQ(second["best"][1]["token"], "a");
+  EXPECT_NEAR(second["best"][1]["logprob"].get<double>(), -std::log(std::exp(1) + 15), 1e-6);
+  // Without a tokenizer there are ids only.
+  GenerateRequest ids = request("", 2);
+  ids.promptIds = {1, 2};
+  ids.printIds = ids.json = true;
+  ids.logProbs = 0;
+  result = nlohmann::json::parse(generateWith(languageProgram(), ids).out);
+  EXPECT_EQ(result["ids"], (std::vector<int64_t>{5, 11}));
+  EXPECT_FALSE(result.contains("text"));
+  EXPECT_EQ(result["logprobs"][0]["best"].size(), 0u);
+  EXPECT_FALSE(result["logprobs"][0].contains("token"));
+  // The stop token is no part of the answer, nor are its numbers.
+  program::ProgramT source = letterProgram();
+  source.text->eos_ids = {11};
+  result = nlohmann::json::parse(generateWith(source, json).out);
+  EXPECT_EQ(result["logprobs"].size(), 1u);
+  EXPECT_EQ(result["stop_reason"], "stop token");
+  ids.logProbs = -1;
+  EXPECT_EQ(generateWith(languageProgram(), ids).error, "--logprobs -1: expected 0 or more");
+}
+
+/// The prompt is in the penalties' window, and bias applies without a temperature.
+TEST(GenerateCommand, SamplingSeesThePrompt) {
+  GenerateRequest banned = request("bc", 1);
+  banned.sampling.logitBias = {{5, -2.0f}};
+  EXPECT_EQ(generateWith(letterProgram(), banned).out, "a\n");
+  GenerateRequest penalized = request("bcf", 1);
+  // 1 + 2 + 5 + 3 = 11 is l, which is not there yet; of "bcl" the next is a, which is not either.
+  EXPECT_EQ(generateWith(letterProgram(), penalized).out, "l\n");
+  penalized.prompt = "bln";
+  // 1 + 11 + 13 + 3 = 28 is m; with m in the prompt it costs 2, and a has the largest logit.
+  penalized.sampling.presencePenalty = 2;
+  EXPECT_EQ(generateWith(letterProgram(), penalized).out, "m\n");
+  // 12 + 0 + 13 + 3 = 28 again.
+  penalized.prompt = "man";
+  EXPECT_EQ(generateWith(letterProgram(), penalized).out, "b\n");
 }
 
 TEST(GenerateCommand, EndsWith130WhenCancelled) {

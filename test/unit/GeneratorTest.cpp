@@ -143,6 +143,89 @@ TEST(Generator, GeneratesNothingWhenAskedTo) {
   EXPECT_TRUE(opened.run({1}, limits).ids.empty());
 }
 
+/// A conversation runs only what its cache lacks, whatever became of the text before.
+TEST(Conversation, KeepsTheLongestCommonBeginning) {
+  Opened opened;
+  Conversation conversation(opened.model());
+  GenerationLimits limits;
+  limits.maxTokens = 4;
+  auto turn = [&](const std::vector<int64_t> &prompt) {
+    Generation result =
+        conversation.generate(prompt, limits, greedy, [](int64_t) { return Next::Continue; });
+    EXPECT_EQ(result.ids, expectedIds(prompt, 4));
+    EXPECT_EQ(result.promptTokens, int64_t(prompt.size()));
+    // The last id was not fed to the model.
+    EXPECT_EQ(conversation.ids().size(), prompt.size() + 3);
+    return result;
+  };
+  std::vector<int64_t> context = {3, 1, 4, 1, 5, 9};
+  Generation first = turn(context);
+  EXPECT_EQ(first.cachedTokens, 0);
+  // The next turn goes on behind the answer, the last id of which is new.
+  context.insert(context.end(), first.ids.begin(), first.ids.end());
+  context.insert(context.end(), {2, 6, 5});
+  EXPECT_EQ(turn(context).cachedTokens, 9);
+  // The same again: only the last token runs.
+  EXPECT_EQ(turn(context).cachedTokens, int64_t(context.size()) - 1);
+  // History rewritten in the middle, within a page.
+  context[5] = 8;
+  EXPECT_EQ(turn(context).cachedTokens, 5);
+  // Shorter than what is there.
+  context.resize(3);
+  EXPECT_EQ(turn(context).cachedTokens, 2);
+  // All different.
+  EXPECT_EQ(turn({9, 9, 9, 9, 9}).cachedTokens, 0);
+  conversation.reset();
+  EXPECT_EQ(conversation.ids().size(), 0u);
+  EXPECT_EQ(turn({9, 9, 9, 9, 9}).cachedTokens, 0);
+}
+
+TEST(Conversation, StopsWhenTheTextDoes) {
+  Opened opened;
+  Conversation conversation(opened.model());
+  int left = 3;
+  Generation result =
+      conversation.generate(std::vector<int64_t>{1, 2}, {}, greedy,
+                            [&](int64_t) { return --left == 0 ? Next::Stop : Next::Continue; });
+  EXPECT_EQ(result.reason, StopReason::StopText);
+  EXPECT_EQ(result.ids, expectedIds({1, 2}, 3));
+}
+
+/// A step that fails leaves the cache as it was.
+TEST(Conversation, SurvivesAFailedStep) {
+  struct Failing : LanguageModel {
+    explicit Failing(LanguageModel &model) : model(model) {}
+    int64_t contextLength() const override { return model.contextLength(); }
+    int64_t vocabSize() const override { return model.vocabSize(); }
+    int64_t pageSize() const override { return model.pageSize(); }
+    int64_t pageCount() const override { return model.pageCount(); }
+    int64_t maxStepTokens() const override { return model.maxStepTokens(); }
+    int64_t preferredChunk() const override { return model.preferredChunk(); }
+    void zeroPages(std::span<const int32_t> pages) override { model.zeroPages(pages); }
+    void step(const StepBatch &batch, std::span<float> logits) override {
+      if (steps-- == 0)
+        throw Error("no more steps");
+      model.step(batch, logits);
+    }
+    LanguageModel &model;
+    int steps = 3;
+  };
+  Opened opened;
+  Failing model(opened.model());
+  Conversation conversation(model);
+  GenerationLimits limits;
+  limits.chunk = 4;
+  limits.maxTokens = 2;
+  std::vector<int64_t> prompt(20, 7);
+  auto go = [](int64_t) { return Next::Continue; };
+  EXPECT_THROW(conversation.generate(prompt, limits, greedy, go), Error);
+  EXPECT_EQ(conversation.ids().size(), 12u);
+  model.steps = 100;
+  Generation result = conversation.generate(prompt, limits, greedy, go);
+  EXPECT_EQ(result.cachedTokens, 12);
+  EXPECT_EQ(result.ids, expectedIds(prompt, 2));
+}
+
 /// Several requests of different lengths in one step, in buckets and beyond them.
 TEST(ProgramModel, BatchesRequests) {
   for (size_t count : {1, 2, 3, 4, 5, 6}) {

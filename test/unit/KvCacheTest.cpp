@@ -29,6 +29,26 @@ TEST(KvCache, GrowsByPages) {
   EXPECT_THROW(cache.slot(sequence, -1), Error);
 }
 
+TEST(KvCache, TruncatesToWholePages) {
+  KvCache cache(4, 5);
+  int64_t a = cache.addSequence(), b = cache.addSequence();
+  cache.grow(a, 12);
+  cache.grow(b, 4);
+  cache.truncate(a, 12);
+  EXPECT_EQ(cache.freePages(), 1);
+  cache.truncate(a, 5);
+  EXPECT_EQ(cache.pages(a).size(), 2u);
+  EXPECT_EQ(cache.slot(a, 5), cache.pages(a)[1] * 4 + 1);
+  EXPECT_EQ(cache.freePages(), 2);
+  // Pages that come back are new to the sequence, and have to be zeroed again.
+  EXPECT_EQ(cache.grow(a, 9).size(), 1u);
+  cache.truncate(a, 0);
+  EXPECT_EQ(cache.pages(a).size(), 0u);
+  EXPECT_EQ(cache.pages(b).size(), 1u);
+  EXPECT_EQ(cache.freePages(), 4);
+  EXPECT_THROW(cache.truncate(7, 0), Error);
+}
+
 TEST(KvCache, SaysWhenItIsFullAndChangesNothing) {
   KvCache cache(4, 2);
   int64_t a = cache.addSequence(), b = cache.addSequence();

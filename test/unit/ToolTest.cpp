@@ -118,4 +118,100 @@ TEST(Tool, StopsCleanlyAtCtrlC) {
   EXPECT_TRUE(text.ends_with("\n")) << text;
 }
 
+/// mlsys-run chat with pipes at its standard input and output.
+class ChatProcess {
+public:
+  explicit ChatProcess(const std::string &file) {
+    int in[2], out[2];
+    EXPECT_EQ(pipe(in), 0);
+    EXPECT_EQ(pipe(out), 0);
+    child = fork();
+    if (child == 0) {
+      dup2(in[0], 0);
+      dup2(out[1], 1);
+      for (int end : {in[0], in[1], out[0], out[1]})
+        close(end);
+      if (!freopen("/dev/null", "w", stderr))
+        _exit(99);
+      execl(MLSYS_RUN, MLSYS_RUN, "chat", file.c_str(), "--device", "cpu", "-t", "1",
+            static_cast<char *>(nullptr));
+      _exit(98);
+    }
+    close(in[0]);
+    close(out[1]);
+    input = in[1];
+    output = out[0];
+  }
+  ~ChatProcess() {
+    close(output);
+    if (input >= 0)
+      close(input);
+  }
+  void say(const std::string &text) {
+    EXPECT_EQ(write(input, text.data(), text.size()), ssize_t(text.size()));
+  }
+  /// Reads up to and with `last`, or to the end.
+  std::string readTo(char last) {
+    std::string text;
+    for (char c; !text.ends_with(last) && read(output, &c, 1) == 1;)
+      text += c;
+    return text;
+  }
+  void interrupt() { kill(child, SIGINT); }
+  void closeInput() { close(std::exchange(input, -1)); }
+  int wait() {
+    int status = 0;
+    EXPECT_EQ(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  }
+
+private:
+  pid_t child;
+  int input, output;
+};
+
+/// Writes a model that answers with "bbb..." without an end, slowly.
+std::string writeEndlessModel(const TempFolder &folder) {
+  program::ProgramT source = languageProgram(1 << 20);
+  std::string code = "#include <unistd.h>\n"
+                     "void write_cache(void) {}\nvoid plain(void) {}\n"
+                     "void next_token(void *const *b) { usleep(5000); ((float *)b[3])[1] = 1; }\n";
+  source.targets[0]->cpu_libraries[0]->data = compileC(code);
+  source.text->tokenizer_json =
+      R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []},
+          "decoder": {"type": "Fuse"}})";
+  source.text->chat_template = "{% for m in messages %}{{ m.content }}a{% endfor %}";
+  std::string file = folder / "m.mlsys";
+  writeProgramFile(file, pack(source));
+  return file;
+}
+
+TEST(Tool, ChatGoesOnAfterCtrlC) {
+  TempFolder folder;
+  ChatProcess chat(writeEndlessModel(folder));
+  for (int turn = 0; turn < 3; ++turn) {
+    chat.say("a\n");
+    EXPECT_EQ(chat.readTo('b'), "b");
+    chat.interrupt();
+    std::string rest = chat.readTo('\n');
+    EXPECT_EQ(rest.find_first_not_of('b'), rest.size() - 1) << rest;
+  }
+  // It waits now, and ends when interrupted.
+  usleep(300000);
+  chat.interrupt();
+  EXPECT_EQ(chat.wait(), 130);
+  EXPECT_EQ(chat.readTo('\n'), "");
+}
+
+TEST(Tool, ChatEndsWithItsInput) {
+  TempFolder folder;
+  ChatProcess chat(writeEndlessModel(folder));
+  chat.say("a\n");
+  EXPECT_EQ(chat.readTo('b'), "b");
+  chat.interrupt();
+  EXPECT_TRUE(chat.readTo('\n').ends_with("\n"));
+  chat.closeInput();
+  EXPECT_EQ(chat.wait(), 0);
+}
+
 } // namespace
