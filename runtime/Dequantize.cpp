@@ -10,6 +10,10 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/Dequantize.h"
 
+#include "runtime/DequantizeBlocks.h"
+#include "runtime/DequantizeElements.h"
+#include "runtime/DequantizeIq.h"
+#include "runtime/DequantizeK.h"
 #include "runtime/Error.h"
 #include "runtime/Program.h"
 
@@ -19,26 +23,16 @@
 #if defined(__x86_64__)
 #define MLSYS_DISPATCH 1
 #endif
-#define MLSYS_INLINE inline __attribute__((always_inline))
 
 namespace mlsys::rt {
 
 using program::DType;
+using dequantize::decodeF16;
+using dequantize::load;
 
 //===----------------------------------------------------------------------===//
 // One element
 //===----------------------------------------------------------------------===//
-
-static MLSYS_INLINE float decodeF16(uint16_t half) {
-  uint32_t magnitude = half & 0x7fffu;
-  // Subnormals: 0.5 + m * 2^-24 has m in its lowest bits.
-  float small = std::bit_cast<float>(magnitude | 0x3f000000u) - 0.5f;
-  uint32_t rebiased = (magnitude << 13) + (112u << 23);
-  uint32_t special = (magnitude << 13) | 0x7f800000u;
-  uint32_t bits = magnitude >= 0x7c00u ? special : rebiased;
-  bits = magnitude < 0x0400u ? std::bit_cast<uint32_t>(small) : bits;
-  return std::bit_cast<float>(bits | (static_cast<uint32_t>(half & 0x8000u) << 16));
-}
 
 static MLSYS_INLINE float decodeBf16(uint16_t bits) {
   return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
@@ -73,68 +67,22 @@ uint16_t f32ToBf16(float value) { return encodeBf16(value); }
 // Loops
 //===----------------------------------------------------------------------===//
 
-template <typename T> static MLSYS_INLINE T loadUnaligned(const std::byte *source) {
-  T value;
-  std::memcpy(&value, source, sizeof(T));
-  return value;
-}
-
 static MLSYS_INLINE void decodeF16s(const std::byte *source, float *__restrict destination,
                                     int64_t count) {
   for (int64_t i = 0; i < count; ++i)
-    destination[i] = decodeF16(loadUnaligned<uint16_t>(source + 2 * i));
+    destination[i] = decodeF16(load<uint16_t>(source + 2 * i));
 }
 
 static MLSYS_INLINE void decodeBf16s(const std::byte *source, float *__restrict destination,
                                      int64_t count) {
   for (int64_t i = 0; i < count; ++i)
-    destination[i] = decodeBf16(loadUnaligned<uint16_t>(source + 2 * i));
+    destination[i] = decodeBf16(load<uint16_t>(source + 2 * i));
 }
 
 static MLSYS_INLINE void decodeF64s(const std::byte *source, float *__restrict destination,
                                     int64_t count) {
   for (int64_t i = 0; i < count; ++i)
-    destination[i] = static_cast<float>(loadUnaligned<double>(source + 8 * i));
-}
-
-/// Block of 32: f16 scale, 32 signed bytes.
-static MLSYS_INLINE void decodeQ8Zeros(const std::byte *source, float *__restrict destination,
-                                       int64_t count) {
-  for (int64_t block = 0; block < count / 32; ++block, source += 34, destination += 32) {
-    float scale = decodeF16(loadUnaligned<uint16_t>(source));
-    const int8_t *values = reinterpret_cast<const int8_t *>(source + 2);
-    for (int i = 0; i < 32; ++i)
-      destination[i] = scale * static_cast<float>(values[i]);
-  }
-}
-
-/// Block of 32: f16 scale, 16 bytes; the low halves are elements 0 to 15, the
-/// high halves 16 to 31, 8 standing for zero.
-static MLSYS_INLINE void decodeQ4Zeros(const std::byte *source, float *__restrict destination,
-                                       int64_t count) {
-  for (int64_t block = 0; block < count / 32; ++block, source += 18, destination += 32) {
-    float scale = decodeF16(loadUnaligned<uint16_t>(source));
-    const uint8_t *values = reinterpret_cast<const uint8_t *>(source + 2);
-    for (int i = 0; i < 16; ++i)
-      destination[i] = scale * static_cast<float>(static_cast<int>(values[i] & 15) - 8);
-    for (int i = 0; i < 16; ++i)
-      destination[16 + i] = scale * static_cast<float>(static_cast<int>(values[i] >> 4) - 8);
-  }
-}
-
-/// Block of 32: f16 scale, f16 minimum, 16 bytes laid out as in Q4_0. The product
-/// of an f16 and four bits is exact, so a fused multiply-add changes nothing.
-static MLSYS_INLINE void decodeQ4Ones(const std::byte *source, float *__restrict destination,
-                                      int64_t count) {
-  for (int64_t block = 0; block < count / 32; ++block, source += 20, destination += 32) {
-    float scale = decodeF16(loadUnaligned<uint16_t>(source));
-    float minimum = decodeF16(loadUnaligned<uint16_t>(source + 2));
-    const uint8_t *values = reinterpret_cast<const uint8_t *>(source + 4);
-    for (int i = 0; i < 16; ++i)
-      destination[i] = scale * static_cast<float>(static_cast<int>(values[i] & 15)) + minimum;
-    for (int i = 0; i < 16; ++i)
-      destination[16 + i] = scale * static_cast<float>(static_cast<int>(values[i] >> 4)) + minimum;
-  }
+    destination[i] = static_cast<float>(load<double>(source + 8 * i));
 }
 
 static MLSYS_INLINE void encodeF16s(const float *__restrict source, std::byte *destination,
@@ -214,30 +162,69 @@ static MLSYS_INLINE void transposeWords(const std::byte *source, int64_t stride,
 //===----------------------------------------------------------------------===//
 
 namespace {
+using Decode = void (*)(const std::byte *, float *, int64_t);
+using Encode = void (*)(const float *, std::byte *, int64_t);
+
 struct Loops {
-  using Decode = void (*)(const std::byte *, float *, int64_t);
-  using Encode = void (*)(const float *, std::byte *, int64_t);
-  Decode f16, bf16, f64, q8Zero, q4Zero, q4One;
+  /// The loop of a type, or null.
+  Decode (*decoder)(DType);
   Encode toF16, toBf16, toF64;
   void (*transposeWords)(const std::byte *, int64_t, int64_t, int64_t, std::byte *);
 };
 } // namespace
 
-#define MLSYS_DECODE(TARGET, NAME, BODY)                                                           \
-  TARGET static void NAME(const std::byte *source, float *destination, int64_t count) {            \
+/// Every type with a loop to f32, and the loop.
+#define MLSYS_DECODERS(X, SUFFIX, TARGET)                                                          \
+  X(SUFFIX, TARGET, F16, decodeF16s)                                                               \
+  X(SUFFIX, TARGET, BF16, decodeBf16s)                                                             \
+  X(SUFFIX, TARGET, F64, decodeF64s)                                                               \
+  X(SUFFIX, TARGET, Q1_0, dequantize::decodeQ1_0)                                                  \
+  X(SUFFIX, TARGET, Q4_0, dequantize::decodeQ4_0)                                                  \
+  X(SUFFIX, TARGET, Q4_1, dequantize::decodeQ4_1)                                                  \
+  X(SUFFIX, TARGET, Q5_0, dequantize::decodeQ5_0)                                                  \
+  X(SUFFIX, TARGET, Q5_1, dequantize::decodeQ5_1)                                                  \
+  X(SUFFIX, TARGET, Q8_0, dequantize::decodeQ8_0)                                                  \
+  X(SUFFIX, TARGET, Q8_K, dequantize::decodeQ8_K)                                                  \
+  X(SUFFIX, TARGET, Q2_K, dequantize::decodeQ2_K)                                                  \
+  X(SUFFIX, TARGET, Q3_K, dequantize::decodeQ3_K)                                                  \
+  X(SUFFIX, TARGET, Q4_K, dequantize::decodeQ4_K)                                                  \
+  X(SUFFIX, TARGET, Q5_K, dequantize::decodeQ5_K)                                                  \
+  X(SUFFIX, TARGET, Q6_K, dequantize::decodeQ6_K)                                                  \
+  X(SUFFIX, TARGET, TQ1_0, dequantize::decodeTQ1_0)                                                \
+  X(SUFFIX, TARGET, TQ2_0, dequantize::decodeTQ2_0)                                                \
+  X(SUFFIX, TARGET, IQ1_S, dequantize::decodeIQ1_S)                                                \
+  X(SUFFIX, TARGET, IQ1_M, dequantize::decodeIQ1_M)                                                \
+  X(SUFFIX, TARGET, IQ2_XXS, dequantize::decodeIQ2_XXS)                                            \
+  X(SUFFIX, TARGET, IQ2_XS, dequantize::decodeIQ2_XS)                                              \
+  X(SUFFIX, TARGET, IQ2_S, dequantize::decodeIQ2_S)                                                \
+  X(SUFFIX, TARGET, IQ3_XXS, dequantize::decodeIQ3_XXS)                                            \
+  X(SUFFIX, TARGET, IQ3_S, dequantize::decodeIQ3_S)                                                \
+  X(SUFFIX, TARGET, IQ4_NL, dequantize::decodeIQ4_NL)                                              \
+  X(SUFFIX, TARGET, IQ4_XS, dequantize::decodeIQ4_XS)                                              \
+  X(SUFFIX, TARGET, MXFP4, dequantize::decodeMXFP4)                                                \
+  X(SUFFIX, TARGET, NVFP4, dequantize::decodeNVFP4)
+
+#define MLSYS_DECODE(SUFFIX, TARGET, TYPE, BODY)                                                   \
+  TARGET static void decode##TYPE##SUFFIX(const std::byte *source, float *destination,             \
+                                          int64_t count) {                                         \
     BODY(source, destination, count);                                                              \
   }
+#define MLSYS_DECODE_CASE(SUFFIX, TARGET, TYPE, BODY)                                              \
+  case DType::TYPE:                                                                                \
+    return decode##TYPE##SUFFIX;
 #define MLSYS_ENCODE(TARGET, NAME, BODY)                                                           \
   TARGET static void NAME(const float *source, std::byte *destination, int64_t count) {            \
     BODY(source, destination, count);                                                              \
   }
 #define MLSYS_LOOPS(SUFFIX, TARGET)                                                                \
-  MLSYS_DECODE(TARGET, f16##SUFFIX, decodeF16s)                                                    \
-  MLSYS_DECODE(TARGET, bf16##SUFFIX, decodeBf16s)                                                  \
-  MLSYS_DECODE(TARGET, f64##SUFFIX, decodeF64s)                                                    \
-  MLSYS_DECODE(TARGET, q8Zero##SUFFIX, decodeQ8Zeros)                                              \
-  MLSYS_DECODE(TARGET, q4Zero##SUFFIX, decodeQ4Zeros)                                              \
-  MLSYS_DECODE(TARGET, q4One##SUFFIX, decodeQ4Ones)                                                \
+  MLSYS_DECODERS(MLSYS_DECODE, SUFFIX, TARGET)                                                     \
+  static Decode decoder##SUFFIX(DType type) {                                                      \
+    switch (type) {                                                                                \
+      MLSYS_DECODERS(MLSYS_DECODE_CASE, SUFFIX, TARGET)                                            \
+    default:                                                                                       \
+      return nullptr;                                                                              \
+    }                                                                                              \
+  }                                                                                                \
   MLSYS_ENCODE(TARGET, toF16##SUFFIX, encodeF16s)                                                  \
   MLSYS_ENCODE(TARGET, toBf16##SUFFIX, encodeBf16s)                                                \
   MLSYS_ENCODE(TARGET, toF64##SUFFIX, encodeF64s)                                                  \
@@ -245,9 +232,8 @@ struct Loops {
                                             int64_t columns, std::byte *destination) {             \
     transposeWords(source, stride, rows, columns, destination);                                    \
   }                                                                                                \
-  static constexpr Loops loops##SUFFIX = {                                                         \
-      f16##SUFFIX,    bf16##SUFFIX,  f64##SUFFIX,    q8Zero##SUFFIX, q4Zero##SUFFIX,               \
-      q4One##SUFFIX,  toF16##SUFFIX, toBf16##SUFFIX, toF64##SUFFIX,  transposeWords##SUFFIX};
+  static constexpr Loops loops##SUFFIX = {decoder##SUFFIX, toF16##SUFFIX, toBf16##SUFFIX,          \
+                                          toF64##SUFFIX, transposeWords##SUFFIX};
 
 MLSYS_LOOPS(Baseline, )
 #ifdef MLSYS_DISPATCH
@@ -272,26 +258,15 @@ static const Loops &loops() {
 }
 
 void convertToF32(DType type, const std::byte *source, float *destination, int64_t count) {
-  switch (type) {
-  case DType::F32:
+  if (type == DType::F32) {
     if (count > 0)
       std::memcpy(destination, source, static_cast<size_t>(count) * 4);
     return;
-  case DType::F16:
-    return loops().f16(source, destination, count);
-  case DType::BF16:
-    return loops().bf16(source, destination, count);
-  case DType::F64:
-    return loops().f64(source, destination, count);
-  case DType::Q8_0:
-    return loops().q8Zero(source, destination, count);
-  case DType::Q4_0:
-    return loops().q4Zero(source, destination, count);
-  case DType::Q4_1:
-    return loops().q4One(source, destination, count);
-  default:
-    throw Error("cannot convert {} to f32", dtypeName(type));
   }
+  Decode decode = loops().decoder(type);
+  if (!decode)
+    throw Error("cannot convert {} to f32", dtypeName(type));
+  decode(source, destination, count);
 }
 
 void convertFromF32(DType type, const float *source, std::byte *destination, int64_t count) {

@@ -12,9 +12,9 @@
 
 namespace mlsys::rt {
 
-/// Converts `count` elements of F16, BF16, F32, F64, Q8_0, Q4_0 or Q4_1 to f32.
-/// `count` is a multiple of 32 for the block types. F64 is rounded to nearest
-/// even. Throws rt::Error for other types.
+/// Converts `count` elements of any floating-point or block type to f32; of block
+/// types `count` is a multiple of the block. F64 is rounded to nearest even.
+/// Throws rt::Error for other types.
 void convertToF32(program::DType type, const std::byte *source, float *destination,
                   int64_t count);
 

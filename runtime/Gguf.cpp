@@ -173,34 +173,53 @@ const std::vector<std::string> *Gguf::getStrings(std::string_view key) const {
   return &value->strings;
 }
 
-/// ggml's name of a tensor type, or null.
-static const char *ggmlTypeName(uint32_t type) {
-  static constexpr const char *names[] = {
-      "F32",     "F16",    "Q4_0",    "Q4_1",  nullptr,  nullptr, "Q5_0",   "Q5_1",
-      "Q8_0",    "Q8_1",   "Q2_K",    "Q3_K",  "Q4_K",   "Q5_K",  "Q6_K",   "Q8_K",
-      "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S", "IQ2_S",  "IQ4_XS",
-      "I8",      "I16",    "I32",     "I64",   "F64",    "IQ1_M", "BF16",   nullptr,
-      nullptr,   nullptr,  "TQ1_0",   "TQ2_0", nullptr,  nullptr, nullptr,  "MXFP4"};
-  return type < std::size(names) ? names[type] : nullptr;
-}
+namespace {
+/// A tensor type of ggml: its number in the file and what it is here.
+struct GgmlType {
+  uint32_t number;
+  const char *name;
+  DType dtype;
+};
+} // namespace
 
-static std::optional<DType> ggmlDType(uint32_t type) {
-  switch (type) {
-  case 0:
-    return DType::F32;
-  case 1:
-    return DType::F16;
-  case 2:
-    return DType::Q4_0;
-  case 3:
-    return DType::Q4_1;
-  case 8:
-    return DType::Q8_0;
-  case 30:
-    return DType::BF16;
-  default:
-    return std::nullopt;
+static constexpr GgmlType ggmlTypes[] = {
+    {0, "F32", DType::F32}, {1, "F16", DType::F16}, {2, "Q4_0", DType::Q4_0},
+    {3, "Q4_1", DType::Q4_1}, {6, "Q5_0", DType::Q5_0}, {7, "Q5_1", DType::Q5_1},
+    {8, "Q8_0", DType::Q8_0}, {10, "Q2_K", DType::Q2_K}, {11, "Q3_K", DType::Q3_K},
+    {12, "Q4_K", DType::Q4_K}, {13, "Q5_K", DType::Q5_K}, {14, "Q6_K", DType::Q6_K},
+    {15, "Q8_K", DType::Q8_K}, {16, "IQ2_XXS", DType::IQ2_XXS}, {17, "IQ2_XS", DType::IQ2_XS},
+    {18, "IQ3_XXS", DType::IQ3_XXS}, {19, "IQ1_S", DType::IQ1_S}, {20, "IQ4_NL", DType::IQ4_NL},
+    {21, "IQ3_S", DType::IQ3_S}, {22, "IQ2_S", DType::IQ2_S}, {23, "IQ4_XS", DType::IQ4_XS},
+    {24, "I8", DType::I8}, {25, "I16", DType::I16}, {26, "I32", DType::I32},
+    {27, "I64", DType::I64}, {28, "F64", DType::F64}, {29, "IQ1_M", DType::IQ1_M},
+    {30, "BF16", DType::BF16}, {34, "TQ1_0", DType::TQ1_0}, {35, "TQ2_0", DType::TQ2_0},
+    {39, "MXFP4", DType::MXFP4}, {40, "NVFP4", DType::NVFP4}, {41, "Q1_0", DType::Q1_0}};
+
+/// Types that were in ggml once, or that files do not hold.
+static constexpr std::pair<uint32_t, const char *> otherGgmlTypes[] = {
+    {4, "Q4_2, which ggml dropped"},
+    {5, "Q4_3, which ggml dropped"},
+    {9, "Q8_1, which ggml uses in products and does not store"},
+    {31, "Q4_0_4_4, which ggml dropped"},
+    {32, "Q4_0_4_8, which ggml dropped"},
+    {33, "Q4_0_8_8, which ggml dropped"},
+    {36, "IQ4_NL_4_4, which ggml dropped"},
+    {37, "IQ4_NL_4_8, which ggml dropped"},
+    {38, "IQ4_NL_8_8, which ggml dropped"}};
+
+/// Throws for a type that is not in the table.
+static DType ggmlDType(const std::string &path, std::string_view what, uint32_t number) {
+  std::string known;
+  for (const GgmlType &type : ggmlTypes) {
+    if (type.number == number)
+      return type.dtype;
+    known.append(known.empty() ? "" : ", ").append(type.name);
   }
+  std::string name = std::to_string(number);
+  for (auto [other, text] : otherGgmlTypes)
+    if (other == number)
+      name = text;
+  throw Error("{}: {} has type {}; supported are {}", path, what, name, known);
 }
 
 namespace {
@@ -311,13 +330,7 @@ static StoredTensor readTensorInfo(Reader &reader, const Gguf &file, uint64_t in
   // The file lists the innermost dimension first.
   std::reverse(tensor.shape.begin(), tensor.shape.end());
   uint32_t type = reader.read<uint32_t>(what);
-  std::optional<DType> dtype = ggmlDType(type);
-  if (!dtype) {
-    const char *name = ggmlTypeName(type);
-    throw Error("{}: {} has type {}; supported are F32, F16, BF16, Q8_0, Q4_0 and Q4_1", file.path,
-                what, name ? std::string(name) : std::to_string(type));
-  }
-  tensor.dtype = *dtype;
+  tensor.dtype = ggmlDType(file.path, what, type);
   tensor.offset = reader.read<uint64_t>(what);
   tensor.bytes = storedBytes(file.path + ": " + what, tensor.dtype, tensor.shape);
   return tensor;

@@ -10,6 +10,7 @@
 #include "runtime/AtomicFile.h"
 #include "runtime/Error.h"
 #include "runtime/Expr.h"
+#include "runtime/StoredTensor.h"
 
 #include <cerrno>
 #include <cstdlib>
@@ -59,32 +60,16 @@ static uint64_t checksumOf(std::span<const uint8_t> bytes) {
 }
 
 size_t rt::elementBytes(DType dtype) {
-  switch (dtype) {
-  case DType::Bool:
-  case DType::I8:
-  case DType::U8:
-    return 1;
-  case DType::I16:
-  case DType::F16:
-  case DType::BF16:
-    return 2;
-  case DType::I32:
-  case DType::F32:
-    return 4;
-  case DType::I64:
-  case DType::F64:
-    return 8;
-  case DType::Q4_0:
-  case DType::Q4_1:
-  case DType::Q8_0:
-    return 0;
-  }
-  return 0;
+  return dtypeBlockElements(dtype) == 1 ? size_t(dtypeBlockBytes(dtype)) : 0;
 }
 
 std::string_view rt::dtypeName(DType dtype) {
-  static constexpr std::string_view names[] = {"bool", "i8",   "u8",  "i16", "i32",  "i64", "f16",
-                                               "bf16", "f32", "f64", "q4_0", "q4_1", "q8_0"};
+  static constexpr std::string_view names[] = {
+      "bool",   "i8",      "u8",    "i16",    "i32",   "i64",    "f16",     "bf16",  "f32",  "f64",
+      "q4_0",   "q4_1",    "q8_0",  "q5_0",   "q5_1",  "q1_0",   "q2_k",    "q3_k",  "q4_k", "q5_k",
+      "q6_k",   "q8_k",    "iq1_s", "iq1_m",  "iq2_xxs", "iq2_xs", "iq2_s", "iq3_xxs", "iq3_s",
+      "iq4_nl", "iq4_xs",  "tq1_0", "tq2_0",  "mxfp4", "nvfp4"};
+  static_assert(std::size(names) == size_t(DType::MAX) + 1);
   return size_t(dtype) < std::size(names) ? names[size_t(dtype)] : "unknown";
 }
 
@@ -95,12 +80,11 @@ uint64_t rt::tensorBytes(DType dtype, std::span<const int64_t> shape) {
       throw Error("negative dimension in shape {}", shapeText(shape));
     count = checkedMul(count, extent);
   }
-  if (size_t bytes = elementBytes(dtype))
-    return uint64_t(checkedMul(count, int64_t(bytes)));
-  int64_t blockBytes = dtype == DType::Q4_0 ? 18 : dtype == DType::Q4_1 ? 20 : 34;
-  if (shape.empty() || shape.back() % 32 != 0)
-    throw Error("rows of {} {} are not whole blocks of 32", dtypeName(dtype), shapeText(shape));
-  return uint64_t(checkedMul(count / 32, blockBytes));
+  int64_t elements = dtypeBlockElements(dtype);
+  if (elements > 1 && (shape.empty() || shape.back() % elements != 0))
+    throw Error("rows of {} {} are not whole blocks of {}", dtypeName(dtype), shapeText(shape),
+                elements);
+  return uint64_t(checkedMul(count / elements, dtypeBlockBytes(dtype)));
 }
 
 uint64_t rt::constantBytes(const program::Constant &constant) {

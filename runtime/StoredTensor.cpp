@@ -50,6 +50,50 @@ static DTypeTraits traits(DType dtype) {
     return {32, 20};
   case DType::Q8_0:
     return {32, 34};
+  case DType::Q5_0:
+    return {32, 22};
+  case DType::Q5_1:
+    return {32, 24};
+  case DType::Q1_0:
+    return {128, 18};
+  case DType::Q2_K:
+    return {256, 84};
+  case DType::Q3_K:
+    return {256, 110};
+  case DType::Q4_K:
+    return {256, 144};
+  case DType::Q5_K:
+    return {256, 176};
+  case DType::Q6_K:
+    return {256, 210};
+  case DType::Q8_K:
+    return {256, 292};
+  case DType::IQ1_S:
+    return {256, 50};
+  case DType::IQ1_M:
+    return {256, 56};
+  case DType::IQ2_XXS:
+    return {256, 66};
+  case DType::IQ2_XS:
+    return {256, 74};
+  case DType::IQ2_S:
+    return {256, 82};
+  case DType::IQ3_XXS:
+    return {256, 98};
+  case DType::IQ3_S:
+    return {256, 110};
+  case DType::IQ4_NL:
+    return {32, 18};
+  case DType::IQ4_XS:
+    return {256, 136};
+  case DType::TQ1_0:
+    return {256, 54};
+  case DType::TQ2_0:
+    return {256, 66};
+  case DType::MXFP4:
+    return {32, 17};
+  case DType::NVFP4:
+    return {64, 36};
   }
   throw Error("element type {} is not one of this version's", static_cast<int>(dtype));
 }

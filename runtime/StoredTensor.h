@@ -28,7 +28,7 @@ struct StoredTensor {
   uint64_t bytes = 0;
 };
 
-/// Elements that are stored together: 32 for the GGUF block types, else 1.
+/// Elements that are stored together: 32 to 256 for the GGUF block types, else 1.
 int64_t dtypeBlockElements(program::DType dtype);
 
 /// Bytes of one block (of one element where blocks have one element).

@@ -182,6 +182,9 @@ public:
   /// True when the matrix may be read as one long row.
   bool isFlat() const { return headRows == 0; }
 
+  /// Elements of the source that are stored together.
+  int64_t blockSize() const { return blockElements; }
+
   /// Writes elements [column, column + count) of logical row `row`. `column` is
   /// a multiple of the source's block. `scratch` has `count` elements.
   void read(int64_t row, int64_t column, int64_t count, float *scratch, std::byte *out) const {
@@ -331,7 +334,7 @@ static void loadPanels(const Constant &constant, const Matrix &matrix, const Row
   int64_t block = constant.block(), pair = constant.pair();
   int64_t unit = pair * matrix.elementBytes;
   // Pieces begin at a multiple of the source's block and of the pair.
-  int64_t piece = std::lcm(pair, int64_t(32));
+  int64_t piece = std::lcm(pair, std::max<int64_t>(reader.blockSize(), 32));
   int64_t fitting = std::max<int64_t>(32768 / (block * matrix.elementBytes), 1);
   piece *= std::max<int64_t>(std::min(fitting, pieceColumns) / piece, 1);
   int64_t stride = piece * matrix.elementBytes;

@@ -9,6 +9,7 @@
 #include "runtime/Gguf.h"
 #include "runtime/MappedFile.h"
 #include "runtime/Npy.h"
+#include "runtime/Program.h"
 
 #include <bit>
 #include <cmath>
@@ -34,6 +35,66 @@ TEST(Dequantize, EqualsGgufPy) {
                  static_cast<int64_t>(values.size()));
     EXPECT_EQ(std::memcmp(values.data(), expected.data.data(), expected.data.size()), 0)
         << tensor.name;
+  }
+}
+
+/// The bits of a float, one pattern for every NaN.
+static uint32_t patternOf(float value) {
+  return std::isnan(value) ? 0x7fc00000u : std::bit_cast<uint32_t>(value);
+}
+
+/// The block types, without what else DType has.
+static std::vector<DType> blockTypes() {
+  std::vector<DType> types;
+  for (DType type : mlsys::program::EnumValuesDType())
+    if (dtypeBlockElements(type) > 1)
+      types.push_back(type);
+  return types;
+}
+
+TEST(Dequantize, EveryBlockTypeEqualsGgufPy) {
+  Gguf file = readGguf(data + "blocks.gguf");
+  MappedFile mapped(data + "blocks.gguf");
+  ASSERT_EQ(blockTypes().size(), 25u);
+  ASSERT_EQ(file.tensors.size(), 2 * blockTypes().size());
+  for (DType type : blockTypes()) {
+    std::string name(dtypeName(type));
+    const StoredTensor *stored = file.findTensor(name);
+    const StoredTensor *expected = file.findTensor(name + ".f32");
+    ASSERT_TRUE(stored && expected) << name;
+    ASSERT_EQ(stored->dtype, type);
+    ASSERT_EQ(stored->shape, expected->shape) << name;
+    std::vector<float> values(expected->bytes / 4), wanted(values.size());
+    std::memcpy(wanted.data(), mapped.data() + expected->offset, expected->bytes);
+    convertToF32(type, mapped.data() + stored->offset, values.data(),
+                 static_cast<int64_t>(values.size()));
+    for (size_t i = 0; i < values.size(); ++i)
+      ASSERT_EQ(patternOf(values[i]), patternOf(wanted[i]))
+          << name << " element " << i << ": " << values[i] << ", expected " << wanted[i];
+  }
+}
+
+// 1024 blocks of each type, drawn as make_gguf_data.py draws them.
+TEST(Dequantize, DrawnBlocksHaveGgufPysChecksums) {
+  Gguf file = readGguf(data + "blocks.gguf");
+  for (DType type : blockTypes()) {
+    std::string name(dtypeName(type));
+    uint64_t number = file.getUnsigned(name + ".number").value();
+    constexpr int64_t count = 1024;
+    std::vector<std::byte> blocks(static_cast<size_t>(count * dtypeBlockBytes(type)) + 8);
+    for (uint64_t i = 0; 8 * i + 8 <= blocks.size(); ++i) {
+      uint64_t x = 1000 + number + (i + 1) * 0x9e3779b97f4a7c15u;
+      x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+      x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+      x ^= x >> 31;
+      std::memcpy(blocks.data() + 8 * i, &x, 8);
+    }
+    std::vector<float> values(static_cast<size_t>(count * dtypeBlockElements(type)));
+    convertToF32(type, blocks.data(), values.data(), static_cast<int64_t>(values.size()));
+    uint64_t sum = 0;
+    for (size_t i = 0; i < values.size(); ++i)
+      sum += patternOf(values[i]) * (i * 0x9e3779b97f4a7c15u + 1);
+    EXPECT_EQ(sum, file.getUnsigned(name + ".checksum")) << name;
   }
 }
 
