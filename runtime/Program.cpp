@@ -95,8 +95,10 @@ uint64_t rt::constantBytes(const program::Constant &constant) {
   auto padded = [](int64_t extent, int64_t unit) {
     return checkedMul(checkedAdd(extent, unit - 1) / unit, unit);
   };
-  int64_t rows = padded(shape[0], constant.block());
-  int64_t columns = padded(shape[1], constant.pair());
+  int64_t rows = padded(shape[shape.size() - 2], constant.block());
+  int64_t columns = padded(shape.back(), constant.pair());
+  if (shape.size() == 3)
+    rows = checkedMul(shape[0], rows);
   return uint64_t(checkedMul(checkedMul(rows, columns), int64_t(elementBytes(constant.dtype()))));
 }
 

@@ -264,7 +264,8 @@ static void checkConstant(const Program &program, const Constant &constant, uint
   check(length(constant.shape()) <= maxRank, subject, "too many dimensions");
   checkEnum(constant.layout(), subject);
   if (constant.layout() == Layout::Panels) {
-    check(length(constant.shape()) == 2, subject, "panels have two dimensions");
+    uint32_t rank = length(constant.shape());
+    check(rank == 2 || rank == 3, subject, "panels have two or three dimensions");
     check(constant.block() >= 1 && constant.block() <= 1 << 16 && constant.pair() >= 1 &&
               constant.pair() <= 1 << 16,
           subject, "wrong panel size");

@@ -107,7 +107,9 @@ struct Matrix {
   int64_t rows = 1;
   int64_t columns = 1;
   int64_t elementBytes = 0;
-  /// Panels: rows and columns with padding.
+  /// Panels: the rows of each matrix (one, or those of all experts), and rows and columns with
+  /// padding, the rows of all matrices together.
+  int64_t matrixRows = 1;
   int64_t paddedRows = 0;
   int64_t paddedColumns = 0;
   uint64_t bytes = 0;
@@ -123,12 +125,16 @@ static Matrix matrixOf(const Constant &constant) {
                 dtypeName(constant.dtype()));
   matrix.elementBytes = dtypeBlockBytes(constant.dtype());
   matrix.bytes = storedBytes(name, constant.dtype(), shape);
-  if (!shape.empty()) {
-    matrix.rows = shape[0];
-    std::optional<uint64_t> columns = tryElementCount(shape.subspan(1));
-    if (!columns)
+  auto count = [&](std::span<const int64_t> dims) {
+    std::optional<uint64_t> elements = tryElementCount(dims);
+    if (!elements)
       throw Error("{} has the shape {}, which is too large", name, shapeText(shape));
-    matrix.columns = static_cast<int64_t>(*columns);
+    return static_cast<int64_t>(*elements);
+  };
+  if (!shape.empty()) {
+    size_t rowDims = constant.layout() == Layout::Panels ? shape.size() - 1 : 1;
+    matrix.rows = count(shape.first(rowDims));
+    matrix.columns = count(shape.subspan(rowDims));
   }
   switch (constant.layout()) {
   case Layout::RowMajor:
@@ -140,9 +146,10 @@ static Matrix matrixOf(const Constant &constant) {
                 static_cast<int>(constant.layout()));
   }
   int64_t block = constant.block(), pair = constant.pair();
-  if (shape.size() != 2 || block < 1 || block > maxBlock || pair < 1 || pair > maxPair)
-    throw Error("{} has shape {}, block {} and pair {}; panels need a matrix, a block of 1 to {} "
-                "and a pair of 1 to {}",
+  if ((shape.size() != 2 && shape.size() != 3) || block < 1 || block > maxBlock || pair < 1 ||
+      pair > maxPair)
+    throw Error("{} has shape {}, block {} and pair {}; panels need a matrix or matrices, a block "
+                "of 1 to {} and a pair of 1 to {}",
                 name, shapeText(shape), block, pair, maxBlock, maxPair);
   auto pad = [&](int64_t extent, int64_t step) {
     std::optional<uint64_t> steps = tryMul(
@@ -151,7 +158,9 @@ static Matrix matrixOf(const Constant &constant) {
       throw Error("{} has the shape {}, which is too large", name, shapeText(shape));
     return static_cast<int64_t>(*steps);
   };
-  matrix.paddedRows = pad(matrix.rows, block);
+  matrix.matrixRows = shape[shape.size() - 2];
+  const int64_t paddedShape[] = {shape.size() == 3 ? shape[0] : 1, pad(matrix.matrixRows, block)};
+  matrix.paddedRows = count(paddedShape);
   matrix.paddedColumns = pad(matrix.columns, pair);
   const int64_t padded[] = {matrix.paddedRows, matrix.paddedColumns};
   matrix.bytes = storedBytes(name, constant.dtype(), padded);
@@ -338,12 +347,15 @@ static void loadPanels(const Constant &constant, const Matrix &matrix, const Row
   int64_t fitting = std::max<int64_t>(32768 / (block * matrix.elementBytes), 1);
   piece *= std::max<int64_t>(std::min(fitting, pieceColumns) / piece, 1);
   int64_t stride = piece * matrix.elementBytes;
+  int64_t matrixPanels = matrix.matrixRows / block + (matrix.matrixRows % block != 0);
   parallelFor(matrix.paddedRows / block, [&](int64_t begin, int64_t end) {
     std::vector<float> scratch(static_cast<size_t>(piece));
     std::vector<std::byte> rows(static_cast<size_t>(block * stride));
     for (int64_t panel = begin; panel < end; ++panel) {
       std::byte *destination = out + panel * block * matrix.paddedColumns * matrix.elementBytes;
-      int64_t present = std::min(block, matrix.rows - panel * block);
+      int64_t first = panel % matrixPanels * block;
+      int64_t present = std::min(block, matrix.matrixRows - first);
+      int64_t firstRow = panel / matrixPanels * matrix.matrixRows + first;
       if (present < block)
         std::fill(rows.begin(), rows.end(), std::byte(0));
       for (int64_t column = 0; column < matrix.columns; column += piece) {
@@ -351,7 +363,7 @@ static void loadPanels(const Constant &constant, const Matrix &matrix, const Row
         int64_t units = (count + pair - 1) / pair;
         for (int64_t row = 0; row < present; ++row) {
           std::byte *start = rows.data() + row * stride;
-          reader.read(panel * block + row, column, count, scratch.data(), start);
+          reader.read(firstRow + row, column, count, scratch.data(), start);
           std::memset(start + count * matrix.elementBytes, 0,
                       static_cast<size_t>((units * pair - count) * matrix.elementBytes));
         }

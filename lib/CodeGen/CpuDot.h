@@ -14,4 +14,8 @@ namespace mlsys {
 mlir::LogicalResult lowerDotForCpu(KernelBuilder &kernel, const CpuTarget &target,
                                    LaunchShape &launch);
 
+/// The same for products with experts (CpuExpertDot.cpp).
+mlir::LogicalResult lowerExpertDotForCpu(KernelBuilder &kernel, const CpuTarget &target,
+                                         LaunchShape &launch);
+
 } // namespace mlsys

@@ -34,9 +34,7 @@ static int64_t decodeSharedBytes(int64_t heads, int64_t dim) { return 4 * heads 
 
 /// The buffer that an operand of the hero reads, behind reshapes.
 static Value bufferBehind(KernelBuilder &kernel, Value value) {
-  while (auto reshape = value.getDefiningOp<ReshapeOp>())
-    value = reshape.getInput();
-  return kernel.bufferOf(cast<BlockArgument>(value));
+  return kernel.bufferOf(cast<BlockArgument>(behindReshapes(value)));
 }
 
 static LogicalResult checkTypes(KernelBuilder &kernel, Type element, Type keyElement, int64_t dim) {

@@ -9,6 +9,10 @@
 // epilogue are regions of the kernel.contract. Reductions of the prologue are
 // computed by each block for the rows of its tile and kept in shared memory.
 //
+// Products with experts: a block works for one expert, whose rows it lists in shared memory, a
+// tile of rows at a time. blockIdx.y is the expert or, with fewer rows than experts, a row: the
+// first of its expert stands for all of its expert's.
+//
 //===----------------------------------------------------------------------===//
 
 #include "LowerForCuda.h"
@@ -35,9 +39,17 @@ public:
   LogicalResult run(LaunchShape &launch);
 
 private:
+  FailureOr<CudaDotPlan> planTiles();
+  void emitGroups(const CudaDotPlan &plan, Value rows, Value row0);
+  void emitExpertTiles(const CudaDotPlan &plan, int64_t listOffset);
+  /// Products with experts: one slot of blocks for each row instead of one for each expert.
+  bool goesByRows() const {
+    std::optional<int64_t> rows = structure.rows.asConstant();
+    return rows && *rows <= structure.numExperts;
+  }
   Value directLhs() const;
   void emitRowStatistics(Value row0, Value rows);
-  void emitGroup(const DotGroup &group, const CudaDotTile &tile, Value row0, Value col0);
+  void emitGroup(const DotGroup &group, const CudaDotTile &tile, Value rows, Value row0, Value col0);
   void emitPrologue(kernel::ContractOp contract, Value row0);
   void emitEpilogue(kernel::ContractOp contract, const DotGroup &group);
   void emitOutput(const DotGroup &group, unsigned output, ValueRange tileArguments);
@@ -52,16 +64,16 @@ private:
   Value statistics;
   int64_t threads = 0, tileRows = 0;
   bool isGemv = false;
+  /// Products with experts: the block's expert, the list of its rows, and, while an output
+  /// is emitted, the row of the tile.
+  Value expert, rowList, tileRow;
 };
 } // namespace
 
 /// The buffer of the left side when it is one as it stands; null when there is a
 /// prologue to compute.
 Value DotLowering::directLhs() const {
-  Value lhs = structure.lhs;
-  while (auto reshape = lhs.getDefiningOp<ReshapeOp>())
-    lhs = reshape.getInput();
-  auto argument = dyn_cast<BlockArgument>(lhs);
+  auto argument = dyn_cast<BlockArgument>(behindReshapes(structure.lhs));
   return argument ? kernel.inputs[argument.getArgNumber()] : Value();
 }
 
@@ -135,7 +147,13 @@ void DotLowering::emitOutput(const DotGroup &group, unsigned output, ValueRange 
   builder.setInsertionPointToStart(loop.getBody());
   Value m = math.div(loop.getInductionVar(), vectors);
   Value n = math.mul(math.mod(loop.getInductionVar(), vectors), width);
-  Value linear = math.join(math.add(row0, m), math.constant(group.columns), math.add(col0, n));
+  Value row = math.add(row0, m);
+  if (rowList) {
+    tileRow = row;
+    row = arith::IndexCastOp::create(builder, loc, builder.getIndexType(),
+                                     memref::LoadOp::create(builder, loc, rowList, tileRow).getResult());
+  }
+  Value linear = math.join(row, math.constant(group.columns), math.add(col0, n));
   storeOutput(emitter, kernel, output, linear, width);
 }
 
@@ -145,16 +163,17 @@ void DotLowering::emitEpilogue(kernel::ContractOp contract, const DotGroup &grou
   Block *block = builder.createBlock(&contract.getEpilogue(), {}, types, locs);
   Value row0 = block->getArgument(0), col0 = block->getArgument(1);
   for (int64_t product = 0; product < static_cast<int64_t>(group.dots.size()); ++product) {
-    DotOp dot = group.dots[product];
-    emitter.bind(dot.getResult(), [this, row0, col0, product, type = typeOf(dot.getResult())](
+    Value result = group.dots[product]->getResult(0);
+    emitter.bind(result, [this, row0, col0, product, type = typeOf(result)](
                                       ValueRange indices, int64_t width) -> Value {
       SmallVector<DimExpr> lead = getDims(type);
       lead.pop_back();
       Value row = emitter.linearize(indices.drop_back(), getTensorType(lead, type.getElementType()));
+      row = rowList ? tileRow : math.sub(row, row0);
       Type f32 = builder.getF32Type();
       return kernel::TileLoadOp::create(
           builder, loc, width == 1 ? f32 : Type(VectorType::get({width}, f32)), product,
-          math.sub(row, row0), math.sub(indices.back(), col0));
+          row, math.sub(indices.back(), col0));
     });
   }
   emitter.clearCache();
@@ -162,14 +181,17 @@ void DotLowering::emitEpilogue(kernel::ContractOp contract, const DotGroup &grou
     emitOutput(group, output, block->getArguments());
 }
 
-void DotLowering::emitGroup(const DotGroup &group, const CudaDotTile &tile, Value row0, Value col0) {
+void DotLowering::emitGroup(const DotGroup &group, const CudaDotTile &tile, Value rows, Value row0,
+                            Value col0) {
   SmallVector<Value> weights;
-  for (DotOp dot : group.dots)
-    weights.push_back(kernel.bufferOf(cast<BlockArgument>(dot.getRhs())));
-  Value lhs = directLhs();
+  for (Operation *dot : group.dots)
+    weights.push_back(kernel.bufferOf(cast<BlockArgument>(getRight(dot))));
+  Value lhs = directLhs(), offset;
+  if (expert)
+    offset = math.mul(expert, group.columns * structure.contracted);
   auto contract = kernel::ContractOp::create(
-      builder, loc, tile.gemv ? "gemv" : "matmul", tile.config, weights, lhs,
-      kernel.extent(structure.rows), math.constant(group.columns),
+      builder, loc, tile.gemv ? "gemv" : "matmul", tile.config, weights, lhs, rowList,
+      structure.rowsPerLeft, offset, rows, math.constant(group.columns),
       math.constant(structure.contracted), row0, col0);
   OpBuilder::InsertionGuard guard(builder);
   if (!lhs)
@@ -177,45 +199,15 @@ void DotLowering::emitGroup(const DotGroup &group, const CudaDotTile &tile, Valu
   emitEpilogue(contract, group);
 }
 
-LogicalResult DotLowering::run(LaunchShape &launch) {
-  DotOp first = structure.groups.front().dots.front();
-  RankedTensorType rhs = typeOf(first.getRhs());
-  Type element = rhs.getElementType();
-  if (!element.isF32() && !element.isBF16() && !element.isF16())
-    return kernel.fusion.emitOpError("has a dot of ") << element
-           << ", which no CUDA kernel computes: use f32, f16 or bf16";
-  std::optional<int64_t> rows = structure.rows.asConstant();
-  FailureOr<CudaDotPlan> plan = selectCudaTiles(structure, element, rows);
-  if (failed(plan))
-    return kernel.fusion.emitOpError("has groups of columns too wide for a CUDA tile");
-  threads = plan->threads;
-  tileRows = plan->rows;
-  isGemv = plan->tiles.front().gemv;
-
-  int64_t sharedBytes = plan->sharedBytes;
-  if (!structure.reductions.empty()) {
-    ReduceOp reduce = structure.reductions.front();
-    Type statisticsType = getComputeType(typeOf(reduce.getResult()).getElementType());
-    int64_t count = structure.reductions.size() * tileRows;
-    statistics = kernel::SharedOp::create(builder, loc, MemRefType::get({count}, statisticsType),
-                                          sharedBytes);
-    sharedBytes += llvm::alignTo(count * statisticsType.getIntOrFloatBitWidth() / 8, 16);
-  }
-
-  // blockIdx.x counts the column blocks of all groups, blockIdx.y those of rows.
+/// The tiles of one block of rows: blockIdx.x counts the column blocks of all groups.
+void DotLowering::emitGroups(const CudaDotPlan &plan, Value rows, Value row0) {
   Value block = kernel::BlockIdOp::create(builder, loc, builder.getIndexType(), 0);
-  Value row0 = isGemv ? math.constant(0)
-                      : math.mul(kernel::BlockIdOp::create(builder, loc, builder.getIndexType(), 1), tileRows);
-  if (statistics) {
-    Value left = math.sub(kernel.extent(structure.rows), row0);
-    emitRowStatistics(row0, math.min(left, math.constant(tileRows)));
-  }
   int64_t blocks = 0;
-  for (auto [group, tile] : llvm::zip_equal(structure.groups, plan->tiles)) {
+  for (auto [group, tile] : llvm::zip_equal(structure.groups, plan.tiles)) {
     int64_t count = llvm::divideCeil(group.columns, tile.columns);
     Value col0 = math.mul(math.sub(block, math.constant(blocks)), tile.columns);
     if (structure.groups.size() == 1) {
-      emitGroup(group, tile, row0, col0);
+      emitGroup(group, tile, rows, row0, col0);
     } else {
       Value mine = arith::AndIOp::create(
           builder, loc,
@@ -224,14 +216,104 @@ LogicalResult DotLowering::run(LaunchShape &launch) {
       auto guard = scf::IfOp::create(builder, loc, mine, /*withElseRegion=*/false);
       OpBuilder::InsertionGuard restore(builder);
       builder.setInsertionPointToStart(guard.thenBlock());
-      emitGroup(group, tile, row0, col0);
+      emitGroup(group, tile, rows, row0, col0);
     }
     blocks += count;
   }
+}
+
+void DotLowering::emitExpertTiles(const CudaDotPlan &plan, int64_t listOffset) {
+  Type index = builder.getIndexType();
+  Value slot = kernel::BlockIdOp::create(builder, loc, index, 1), none = math.constant(0);
+  Value experts = kernel.bufferOf(cast<BlockArgument>(behindReshapes(structure.experts)));
+  Value rows = kernel.extent(structure.rows);
+  rowList = kernel::SharedOp::create(builder, loc, MemRefType::get({tileRows}, builder.getI32Type()),
+                                     listOffset);
+  expert = slot;
+  if (goesByRows())
+    expert = arith::IndexCastOp::create(builder, loc, index,
+                                        memref::LoadOp::create(builder, loc, experts, slot).getResult());
+  auto collect = [&](Value skip) -> Value {
+    return kernel::CollectRowsOp::create(builder, loc, index, experts, rows, expert, skip, rowList);
+  };
+  Value total = collect(none);
+  if (goesByRows()) {
+    // A negative number is a large one here.
+    Value known = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ult, expert,
+                                        math.constant(structure.numExperts));
+    Value first = arith::IndexCastOp::create(
+        builder, loc, index, memref::LoadOp::create(builder, loc, rowList, none).getResult());
+    Value stands = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, first, slot);
+    stands = arith::AndIOp::create(builder, loc, stands, known);
+    total = arith::SelectOp::create(builder, loc, stands, total, none);
+  }
+  auto loop = scf::ForOp::create(builder, loc, none, total, math.constant(tileRows));
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToStart(loop.getBody());
+  Value first = loop.getInductionVar();
+  auto next = scf::IfOp::create(builder, loc, math.less(none, first), /*withElseRegion=*/false);
+  builder.setInsertionPointToStart(next.thenBlock());
+  collect(first);
+  builder.setInsertionPointAfter(next);
+  emitGroups(plan, math.min(math.sub(total, first), math.constant(tileRows)), none);
+}
+
+FailureOr<CudaDotPlan> DotLowering::planTiles() {
+  Type element = typeOf(getRight(structure.groups.front().dots.front())).getElementType();
+  if (!element.isF32() && !element.isBF16() && !element.isF16())
+    return kernel.fusion.emitOpError("has a dot of ") << element
+           << ", which no CUDA kernel computes: use f32, f16 or bf16";
+  std::optional<int64_t> rows = structure.rows.asConstant();
+  if (structure.experts && rows) {
+    // Rows are not spread evenly: twice the mean, but no more than there are tokens.
+    int64_t tokens = llvm::divideCeil(*rows, std::max<int64_t>(1, typeOf(structure.experts).getShape().back()));
+    rows = std::clamp<int64_t>(llvm::divideCeil(2 * *rows, structure.numExperts), 1, std::max<int64_t>(1, tokens));
+  }
+  FailureOr<CudaDotPlan> plan = selectCudaTiles(structure, element, rows);
+  if (failed(plan))
+    return kernel.fusion.emitOpError("has groups of columns too wide for a CUDA tile");
+  return plan;
+}
+
+LogicalResult DotLowering::run(LaunchShape &launch) {
+  FailureOr<CudaDotPlan> plan = planTiles();
+  if (failed(plan))
+    return failure();
+  threads = plan->threads;
+  tileRows = plan->rows;
+  isGemv = plan->tiles.front().gemv;
 
   MLIRContext *context = builder.getContext();
-  AffineExpr one = getAffineConstantExpr(1, context);
-  AffineExpr rowBlocks = isGemv ? one : toLaunchExpr(kernel.fusion, structure.rows).ceilDiv(tileRows);
+  AffineExpr one = getAffineConstantExpr(1, context), rowBlocks = one;
+  int64_t sharedBytes = plan->sharedBytes;
+  if (structure.experts) {
+    emitExpertTiles(*plan, sharedBytes);
+    sharedBytes += llvm::alignTo(tileRows * 4, 16);
+    rowBlocks = getAffineConstantExpr(
+        goesByRows() ? *structure.rows.asConstant() : structure.numExperts, context);
+  } else {
+    if (!structure.reductions.empty()) {
+      ReduceOp reduce = structure.reductions.front();
+      Type statisticsType = getComputeType(typeOf(reduce.getResult()).getElementType());
+      int64_t count = structure.reductions.size() * tileRows;
+      statistics = kernel::SharedOp::create(builder, loc, MemRefType::get({count}, statisticsType),
+                                            sharedBytes);
+      sharedBytes += llvm::alignTo(count * statisticsType.getIntOrFloatBitWidth() / 8, 16);
+    }
+    Value row0 = math.constant(0);
+    if (!isGemv) {
+      row0 = math.mul(kernel::BlockIdOp::create(builder, loc, builder.getIndexType(), 1), tileRows);
+      rowBlocks = toLaunchExpr(kernel.fusion, structure.rows).ceilDiv(tileRows);
+    }
+    if (statistics) {
+      Value left = math.sub(kernel.extent(structure.rows), row0);
+      emitRowStatistics(row0, math.min(left, math.constant(tileRows)));
+    }
+    emitGroups(*plan, kernel.extent(structure.rows), row0);
+  }
+  int64_t blocks = 0;
+  for (auto [group, tile] : llvm::zip_equal(structure.groups, plan->tiles))
+    blocks += llvm::divideCeil(group.columns, tile.columns);
   launch.grid = {getAffineConstantExpr(blocks, context), rowBlocks, one};
   launch.block = {static_cast<int32_t>(threads), 1, 1};
   launch.sharedBytes = sharedBytes;

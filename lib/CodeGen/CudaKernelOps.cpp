@@ -53,6 +53,14 @@ LogicalResult CudaPrinter::printKernelOp(kernel::TileLoadOp op) {
   return success();
 }
 
+LogicalResult CudaPrinter::printKernelOp(kernel::CollectRowsOp op) {
+  int64_t capacity = cast<MemRefType>(op.getList().getType()).getNumElements();
+  define(op.getTotal(), "collect_rows(" + name(op.getExperts()) + ", " + name(op.getRows()) + ", " +
+                            name(op.getExpert()) + ", " + name(op.getSkip()) + ", " +
+                            name(op.getList()) + ", " + std::to_string(capacity) + ")");
+  return success();
+}
+
 LogicalResult CudaPrinter::printKernelOp(kernel::ContractOp op) {
   bool gemv = op.getMethod() == "gemv";
   FailureOr<std::string> element =
@@ -70,7 +78,11 @@ LogicalResult CudaPrinter::printKernelOp(kernel::ContractOp op) {
         typeName(cast<MemRefType>(op.getLhs().getType()).getElementType(), op);
     if (failed(lhs))
       return failure();
-    line() << "Rows<" << *lhs << ">{" << name(op.getLhs()) << ", " << name(op.getK()) << "},\n";
+    line() << (op.getRows() ? "GatheredRows<" : "Rows<") << *lhs << ">{" << name(op.getLhs())
+           << ", " << name(op.getK());
+    if (op.getRows())
+      out << ", " << name(op.getRows()) << ", " << op.getRowsPerLeft();
+    out << "},\n";
   } else {
     Block &prologue = op.getPrologue().front();
     names[prologue.getArgument(0)] = "m";
@@ -85,7 +97,8 @@ LogicalResult CudaPrinter::printKernelOp(kernel::ContractOp op) {
   }
   line() << "weights(";
   for (Value weight : op.getWeights())
-    out << "(const " << *element << " *)" << name(weight) << ", ";
+    out << "(const " << *element << " *)" << name(weight)
+        << (op.getOffset() ? " + " + name(op.getOffset()) : "") << ", ";
   out << name(op.getK()) << "), " << name(op.getM()) << ", " << name(op.getN()) << ", "
       << name(op.getK()) << ", ";
   if (!gemv)

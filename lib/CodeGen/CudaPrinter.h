@@ -46,6 +46,7 @@ private:
   mlir::LogicalResult printKernelOp(kernel::SharedOp op);
   mlir::LogicalResult printKernelOp(kernel::ReduceOp op);
   mlir::LogicalResult printKernelOp(kernel::ContractOp op);
+  mlir::LogicalResult printKernelOp(kernel::CollectRowsOp op);
   mlir::LogicalResult printKernelOp(kernel::TileLoadOp op);
   mlir::LogicalResult printKernelOp(kernel::AttentionOp op);
 

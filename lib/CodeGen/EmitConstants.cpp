@@ -61,8 +61,10 @@ FailureOr<uint32_t> ConstantTable::getIndex(kernel::ConstantOp op) {
     constant->layout = program::Layout::Panels;
     constant->block = op.getBlock();
     constant->pair = op.getPair();
-    count = llvm::alignTo(constant->shape[0], op.getBlock()) *
-            llvm::alignTo(constant->shape[1], op.getPair());
+    size_t rank = constant->shape.size();
+    int64_t matrices = rank == 3 ? constant->shape[0] : 1;
+    count = matrices * llvm::alignTo(constant->shape[rank - 2], op.getBlock()) *
+            llvm::alignTo(constant->shape[rank - 1], op.getPair());
   } else {
     for (int64_t extent : constant->shape)
       count *= extent;

@@ -385,7 +385,7 @@ LogicalResult CudaPrinter::printOp(Operation *op) {
       .Case([&](scf::ForOp loop) { return printFor(loop); })
       .Case([&](scf::IfOp branch) { return printIf(branch); })
       .Case<kernel::BlockIdOp, kernel::ThreadIdOp, kernel::BarrierOp, kernel::SharedOp,
-            kernel::ReduceOp, kernel::ContractOp, kernel::TileLoadOp, kernel::AttentionOp>(
+            kernel::ReduceOp, kernel::ContractOp, kernel::CollectRowsOp, kernel::TileLoadOp, kernel::AttentionOp>(
           [&](auto kernelOp) { return printKernelOp(kernelOp); })
       .Default([&](Operation *other) -> LogicalResult {
         if (other->getNumResults() == 1 && other->getNumRegions() == 0)
@@ -421,9 +421,10 @@ LogicalResult CudaPrinter::printFunction(kernel::FuncOp function, int64_t thread
 
 SmallVector<StringRef> CudaPrinter::includes(kernel::FuncOp function) {
   SmallVector<StringRef> files{"types.cuh", "math.cuh"};
-  bool reduce = false, matmul = false, gemv = false, attention = false;
+  bool reduce = false, matmul = false, gemv = false, experts = false, attention = false;
   function.walk([&](Operation *op) {
     reduce |= isa<kernel::ReduceOp>(op);
+    experts |= isa<kernel::CollectRowsOp>(op);
     attention |= isa<kernel::AttentionOp>(op);
     if (auto contract = dyn_cast<kernel::ContractOp>(op))
       (contract.getMethod() == "gemv" ? gemv : matmul) = true;
@@ -434,6 +435,8 @@ SmallVector<StringRef> CudaPrinter::includes(kernel::FuncOp function) {
     files.push_back("matmul.cuh");
   if (gemv)
     files.push_back("gemv.cuh");
+  if (experts)
+    files.push_back("experts.cuh");
   if (attention)
     files.push_back("attention.cuh");
   return files;

@@ -25,6 +25,24 @@ static DimExpr cachedKeys(PagedAttentionOp attention) {
          DimExpr::constant(attention.getLayer().getType().getPageSize());
 }
 
+/// The bytes of the matrices that are read of a right side of products with experts, when so few
+/// experts are chosen that not all are; nothing for other arguments.
+static std::optional<DimExpr> chosenExpertBytes(BlockArgument argument) {
+  std::optional<int64_t> chosen;
+  for (OpOperand &use : argument.getUses()) {
+    auto dot = dyn_cast<ExpertDotOp>(use.getOwner());
+    if (!dot || use.get() != dot.getRhs())
+      return std::nullopt;
+    chosen = getNumElements(typeOf(dot.getExperts())).asConstant();
+  }
+  RankedTensorType type = typeOf(argument);
+  if (!chosen || *chosen >= type.getDimSize(0))
+    return std::nullopt;
+  SmallVector<DimExpr> dims = getDims(type);
+  dims.front() = DimExpr::constant(*chosen);
+  return bytesOf(getTensorType(dims, type.getElementType()));
+}
+
 DimExpr mlsys::estimateBytes(FusionOp fusion) {
   DimExpr total;
   Block &body = fusion.getBody().front();
@@ -36,7 +54,9 @@ DimExpr mlsys::estimateBytes(FusionOp fusion) {
     bool onlyGathered = !argument.use_empty() && llvm::all_of(argument.getUses(), [](OpOperand &use) {
       return isa<GatherOp>(use.getOwner()) && use.getOperandNumber() == 0;
     });
-    if (!onlyGathered)
+    if (std::optional<DimExpr> chosen = chosenExpertBytes(argument))
+      total = total + *chosen;
+    else if (!onlyGathered)
       total = total + bytesOf(type);
     else
       for (Operation *user : argument.getUsers())
@@ -69,6 +89,10 @@ DimExpr mlsys::estimateFlops(FusionOp fusion) {
               for (int64_t dim : dot.getLhsContract())
                 result = result * getDim(typeOf(dot.getLhs()), dim);
               return result;
+            })
+            .Case([](ExpertDotOp dot) {
+              RankedTensorType rhs = typeOf(dot.getRhs());
+              return getNumElements(typeOf(dot.getResult())) * getDim(rhs, 2) * DimExpr::constant(2);
             })
             .Case([](AttentionOp attention) {
               return getNumElements(typeOf(attention.getQuery())) *
@@ -108,7 +132,7 @@ std::string mlsys::describeFusion(FusionOp fusion) {
   llvm::MapVector<StringRef, int> notable, others;
   for (Operation &op : fusion.getBody().front().without_terminator()) {
     StringRef name = op.getName().stripDialect();
-    if (isa<DotOp, AttentionOp, PagedAttentionOp, ReduceOp, CacheWriteOp, GatherOp, LastTokenOp>(op))
+    if (isa<DotOp, ExpertDotOp, AttentionOp, PagedAttentionOp, ReduceOp, CacheWriteOp, GatherOp, LastTokenOp>(op))
       ++notable[name];
     else if (isElementwise(&op))
       ++others[name];

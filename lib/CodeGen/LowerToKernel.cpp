@@ -64,13 +64,6 @@ static void normalizeInputs(FusionOp fusion) {
   }
 }
 
-/// The value whose buffer `value` shares.
-static Value lookThroughReshapes(Value value) {
-  while (auto reshape = value.getDefiningOp<ReshapeOp>())
-    value = reshape.getInput();
-  return value;
-}
-
 /// A fusion that copies a tensor.
 static Value emitCopy(OpBuilder &builder, Location loc, Value value) {
   auto copy = FusionOp::create(builder, loc, TypeRange(value.getType()), "loop", value);
@@ -89,7 +82,7 @@ static void separateResults(func::FuncOp function) {
     Value value = operand.get();
     if (!isa<RankedTensorType>(value.getType()))
       continue;
-    Value source = lookThroughReshapes(value);
+    Value source = behindReshapes(value);
     if (!source.getDefiningOp<FusionOp>() || !seen.insert(source).second)
       operand.set(emitCopy(builder, ret.getLoc(), value));
   }
@@ -179,7 +172,7 @@ LogicalResult FunctionLowering::createFunction() {
     buffers[argument] = entry->getArgument(argument.getArgNumber());
   Operation *ret = old.getBody().front().getTerminator();
   for (auto [index, value] : llvm::enumerate(ret->getOperands()))
-    resultArguments[lookThroughReshapes(value)] =
+    resultArguments[behindReshapes(value)] =
         entry->getArgument(old.getNumArguments() + index);
   return success();
 }
@@ -206,7 +199,7 @@ Value FunctionLowering::getConstant(Value tensor, int64_t block, int64_t pair) {
 /// The buffer of a value; `block` and `pair` are 0 unless it is a constant to be packed as panels.
 Value FunctionLowering::getBuffer(Value tensor, int64_t block, int64_t pair) {
   if (!block)
-    tensor = lookThroughReshapes(tensor);
+    tensor = behindReshapes(tensor);
   if (isa_and_nonnull<WeightOp, ConstantOp>(tensor.getDefiningOp()))
     return getConstant(tensor, block, pair);
   assert(!block && "only a constant can be packed as panels");
@@ -296,7 +289,7 @@ LogicalResult FunctionLowering::lowerOp(Operation &op) {
   if (isa<WeightOp, ConstantOp>(op))
     return success();
   if (auto reshape = dyn_cast<ReshapeOp>(op)) {
-    if (Value buffer = buffers.lookup(lookThroughReshapes(reshape.getInput())))
+    if (Value buffer = buffers.lookup(behindReshapes(reshape.getInput())))
       buffers[reshape.getResult()] = buffer;
     return success();
   }

@@ -35,6 +35,23 @@ std::optional<FusionKind> mlsys::graph::symbolizeFusionKind(StringRef name) {
   return std::nullopt;
 }
 
+bool mlsys::graph::isDot(Operation *op) { return isa<DotOp, ExpertDotOp>(op); }
+
+Value mlsys::graph::getLeft(Operation *dot) { return dot->getOperand(0); }
+
+Value mlsys::graph::getRight(Operation *dot) { return dot->getOperand(1); }
+
+int64_t mlsys::graph::getColumns(Operation *dot) {
+  auto type = cast<RankedTensorType>(getRight(dot).getType());
+  return type.getDimSize(type.getRank() - 2);
+}
+
+Value mlsys::graph::behindReshapes(Value value) {
+  while (auto reshape = value.getDefiningOp<ReshapeOp>())
+    value = reshape.getInput();
+  return value;
+}
+
 bool mlsys::graph::isIndexable(Operation *op) {
   return isElementwise(op) || isa<ConstantOp, BroadcastOp, ReshapeOp, TransposeOp, SliceOp,
                                   ConcatOp, GatherOp, IotaOp, LastTokenOp>(op);
@@ -142,6 +159,7 @@ private:
   LogicalResult alignRows(ArrayRef<Operation *> from, llvm::DenseSet<Value> &tainted);
   LogicalResult checkRowOutput(Value stored);
   LogicalResult collectDots();
+  LogicalResult collectExpertDot(ExpertDotOp dot);
   LogicalResult mixColumns(Operation *op, llvm::DenseMap<Value, Mixing> &mixing);
   LogicalResult groupDots(const llvm::DenseMap<Value, Mixing> &mixing);
   /// The operations inside that `root` depends on.
@@ -151,7 +169,7 @@ private:
   ArrayRef<Value> outputs;
   llvm::DenseSet<Operation *> members;
   FusionStructure structure;
-  SmallVector<DotOp> dots;
+  SmallVector<Operation *> dots;
 };
 } // namespace
 
@@ -269,29 +287,52 @@ LogicalResult Analysis::analyzeRow() {
 // dot
 //===----------------------------------------------------------------------===//
 
+LogicalResult Analysis::collectExpertDot(ExpertDotOp dot) {
+  if (structure.experts && structure.experts != dot.getExperts())
+    return fail("products choose different experts");
+  if (isInside(behindReshapes(dot.getLhs())))
+    return fail("the left side of a product with experts is computed in the same kernel");
+  if (isInside(behindReshapes(dot.getExperts())))
+    return fail("experts are chosen in the same kernel");
+  RankedTensorType experts = typeOf(dot.getExperts());
+  if (experts.isDynamicDim(experts.getRank() - 1))
+    return fail("the number of experts of a token is no number");
+  structure.experts = dot.getExperts();
+  structure.numExperts = typeOf(dot.getRhs()).getDimSize(0);
+  structure.rowsPerLeft = dot.hasRowPerExpert() ? 1 : experts.getShape().back();
+  return success();
+}
+
 LogicalResult Analysis::collectDots() {
+  bool plain = false;
   for (Operation *op : ops) {
-    auto dot = dyn_cast<DotOp>(op);
-    if (!dot)
+    if (!isDot(op))
       continue;
-    RankedTensorType lhs = typeOf(dot.getLhs()), rhs = typeOf(dot.getRhs());
-    if (!dot.getLhsBatch().empty())
-      return fail("a dot has batch dimensions");
-    if (dot.getLhsContract() != ArrayRef<int64_t>{lhs.getRank() - 1} || rhs.getRank() != 2 ||
-        dot.getRhsContract() != ArrayRef<int64_t>{1})
-      return fail("a dot does not contract the last dimension with that of a matrix");
+    RankedTensorType lhs = typeOf(getLeft(op)), rhs = typeOf(getRight(op));
+    if (auto dot = dyn_cast<DotOp>(op)) {
+      plain = true;
+      if (!dot.getLhsBatch().empty())
+        return fail("a dot has batch dimensions");
+      if (dot.getLhsContract() != ArrayRef<int64_t>{lhs.getRank() - 1} || rhs.getRank() != 2 ||
+          dot.getRhsContract() != ArrayRef<int64_t>{1})
+        return fail("a dot does not contract the last dimension with that of a matrix");
+    }
     if (!rhs.hasStaticShape())
       return fail("a dot's right side has a dynamic extent");
-    if (isInside(dot.getRhs()))
+    if (isInside(getRight(op)))
       return fail("a dot's right side is computed in the same kernel");
-    if (structure.lhs && structure.lhs != dot.getLhs())
+    if (structure.lhs && structure.lhs != getLeft(op))
       return fail("dots have different left sides");
-    structure.lhs = dot.getLhs();
-    structure.contracted = rhs.getDimSize(1);
-    dots.push_back(dot);
+    if (auto dot = dyn_cast<ExpertDotOp>(op); dot && failed(collectExpertDot(dot)))
+      return failure();
+    structure.lhs = getLeft(op);
+    structure.contracted = rhs.getShape().back();
+    dots.push_back(op);
   }
   if (dots.empty())
     return fail("there is no dot");
+  if (plain && structure.experts)
+    return fail("a dot and a product with experts have different rows");
   return success();
 }
 
@@ -348,29 +389,29 @@ LogicalResult Analysis::mixColumns(Operation *op, llvm::DenseMap<Value, Mixing> 
 /// Puts dots that share an output into one group.
 LogicalResult Analysis::groupDots(const llvm::DenseMap<Value, Mixing> &mixing) {
   llvm::EquivalenceClasses<Operation *> classes;
-  for (DotOp dot : dots)
+  for (Operation *dot : dots)
     classes.insert(dot);
-  SmallVector<SmallVector<DotOp>> readBy;
+  SmallVector<SmallVector<Operation *>> readBy;
   for (Value output : outputs) {
     Value stored = getStoredValue(output);
     llvm::SetVector<Operation *> slice = backwardSlice(stored);
-    SmallVector<DotOp> &read = readBy.emplace_back();
-    for (DotOp dot : dots)
+    SmallVector<Operation *> &read = readBy.emplace_back();
+    for (Operation *dot : dots)
       if (slice.contains(dot))
         read.push_back(dot);
     if (read.empty())
       return fail("an output does not depend on a dot");
-    for (DotOp dot : ArrayRef(read).drop_front())
+    for (Operation *dot : ArrayRef(read).drop_front())
       classes.unionSets(read.front(), dot);
   }
   llvm::DenseMap<Operation *, unsigned> groupOf;
-  for (DotOp dot : dots) {
+  for (Operation *dot : dots) {
     Operation *leader = classes.getLeaderValue(dot);
     auto [it, isNew] = groupOf.try_emplace(leader, structure.groups.size());
     if (isNew)
-      structure.groups.emplace_back().columns = typeOf(dot.getRhs()).getDimSize(0);
+      structure.groups.emplace_back().columns = getColumns(dot);
     DotGroup &group = structure.groups[it->second];
-    if (group.columns != typeOf(dot.getRhs()).getDimSize(0))
+    if (group.columns != getColumns(dot))
       return fail("an output combines dots of different widths");
     group.dots.push_back(dot);
   }
@@ -397,8 +438,11 @@ LogicalResult Analysis::groupDots(const llvm::DenseMap<Value, Mixing> &mixing) {
 LogicalResult Analysis::analyzeDot() {
   if (failed(collectDots()))
     return failure();
-  SmallVector<DimExpr> dims = getDims(typeOf(structure.lhs));
-  DimExpr rows = trailingProduct(ArrayRef(dims).drop_back(), 0);
+  // The leading extents of the results.
+  SmallVector<DimExpr> dims = getDims(typeOf(structure.experts ? structure.experts : structure.lhs));
+  if (!structure.experts)
+    dims.pop_back();
+  DimExpr rows = trailingProduct(dims, 0);
 
   // The prologue.
   llvm::SetVector<Operation *> slice = backwardSlice(structure.lhs);
@@ -420,14 +464,14 @@ LogicalResult Analysis::analyzeDot() {
       return failure();
   }
   structure.rows = rows;
-  structure.domain.assign(dims.begin(), dims.end() - 1);
+  structure.domain = dims;
 
   // The epilogue.
   llvm::DenseMap<Value, Mixing> mixing;
-  for (DotOp dot : dots)
-    mixing[dot.getResult()] = Mixing();
+  for (Operation *dot : dots)
+    mixing[dot->getResult(0)] = Mixing();
   for (Operation *op : ops) {
-    if (isa<DotOp>(op) || slice.contains(op))
+    if (isDot(op) || slice.contains(op))
       continue;
     if (!isIndexable(op) && !isa<CacheWriteOp>(op))
       return fail(op->getName().getStringRef() + " cannot be in a dot's epilogue");

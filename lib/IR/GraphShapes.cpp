@@ -108,6 +108,16 @@ SmallVector<DimExpr> mlsys::graph::inferResultDims(Operation *op) {
         return result;
       })
       .Case([](DotOp dot) { return inferDot(dot); })
+      .Case([](ExpertDotOp dot) {
+        SmallVector<DimExpr> result = dimsOf(dot.getExperts());
+        result.push_back(dimsOf(dot.getRhs())[1]);
+        return result;
+      })
+      .Case([](TopKOp topK) {
+        SmallVector<DimExpr> result = dimsOf(topK.getInput());
+        result.back() = DimExpr::constant(topK.getK());
+        return result;
+      })
       .Case([](LinearOp linear) {
         SmallVector<DimExpr> result = dimsOf(linear.getInput());
         result.back() = dimsOf(linear.getWeight()).front();

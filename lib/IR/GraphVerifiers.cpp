@@ -202,6 +202,29 @@ LogicalResult DotOp::verify() {
   return verifyResultDims(*this);
 }
 
+LogicalResult ExpertDotOp::verify() {
+  SmallVector<DimExpr> lhs = getDims(typeOf(getLhs())), rhs = getDims(typeOf(getRhs()));
+  SmallVector<DimExpr> experts = getDims(typeOf(getExperts()));
+  if (rhs.size() != 3 || experts.empty())
+    return emitOpError("expects a right side of [experts, out, in] and experts of [..., k]");
+  if (lhs.size() != experts.size() && lhs.size() != experts.size() + 1)
+    return emitOpError("left side ") << dimsText(lhs) << " has a row neither for each token nor for "
+                                     << "each of the experts " << dimsText(experts);
+  size_t shared = lhs.size() - 1;
+  if (!mayEqual(ArrayRef(lhs).take_front(shared), ArrayRef(experts).take_front(shared)))
+    return emitOpError("left side ") << dimsText(lhs) << " does not match the experts "
+                                     << dimsText(experts);
+  if (!mayEqual(lhs.back(), rhs[2]))
+    return emitOpError("left side has rows of ") << lhs.back().str() << " elements but the right side "
+                                                 << rhs[2].str();
+  Type element = typeOf(getResult()).getElementType();
+  if (typeOf(getLhs()).getElementType() != typeOf(getRhs()).getElementType())
+    return emitOpError("operands have different element types");
+  if (element != typeOf(getLhs()).getElementType() && !element.isF32())
+    return emitOpError("result element type must be the operands' or f32");
+  return verifyResultDims(*this);
+}
+
 LogicalResult AttentionOp::verify() {
   SmallVector<DimExpr> query = getDims(typeOf(getQuery())), key = getDims(typeOf(getKey()));
   if (query.size() != 4 || key.size() != 4)
@@ -324,6 +347,22 @@ LogicalResult RopeOp::verify() {
 
 LogicalResult SoftmaxOp::verify() {
   return verifyDim(*this, getDim(), typeOf(getInput()).getRank());
+}
+
+LogicalResult TopKOp::verify() {
+  SmallVector<DimExpr> input = getDims(typeOf(getInput()));
+  if (input.empty())
+    return emitOpError("input must have a dimension");
+  int64_t k = getK();
+  std::optional<int64_t> extent = input.back().asConstant();
+  if (k < 1 || (extent && k > *extent))
+    return emitOpError("takes ") << k << " of " << input.back().str() << " elements";
+  input.back() = DimExpr::constant(k);
+  for (Value result : getResults())
+    if (SmallVector<DimExpr> actual = getDims(typeOf(result)); !mayEqual(actual, input))
+      return emitOpError("result has extents ")
+             << dimsText(actual) << " but the operands give " << dimsText(input);
+  return success();
 }
 
 LogicalResult FusionOp::verifyRegions() {

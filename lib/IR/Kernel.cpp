@@ -80,8 +80,8 @@ LogicalResult ConstantOp::verify() {
     return emitOpError("needs either a source or a value");
   if ((getBlock() != 0) != (getPair() != 0))
     return emitOpError("panels need both a block and a pair");
-  if (getBlock() != 0 && getShape().size() != 2)
-    return emitOpError("only a matrix has panels");
+  if (getBlock() != 0 && getShape().size() != 2 && getShape().size() != 3)
+    return emitOpError("only matrices have panels");
   return success();
 }
 
@@ -132,6 +132,15 @@ LogicalResult ContractOp::verify() {
     return emitOpError("has weights of different types");
   if ((getLhs() != nullptr) == hasPrologue(*this))
     return emitOpError("needs either a left side or a prologue");
+  if (getRows() && !getLhs())
+    return emitOpError("lists rows of a left side that it does not have");
+  return success();
+}
+
+LogicalResult CollectRowsOp::verify() {
+  auto list = cast<MemRefType>(getList().getType());
+  if (!list.getElementType().isInteger(32) || !list.hasStaticShape())
+    return emitOpError("list is ") << list << ", which is not a number of i32";
   return success();
 }
 

@@ -9,8 +9,11 @@
 //===----------------------------------------------------------------------===//
 
 #include "Evaluate.h"
+#include "mlsys/IR/ProgramTypes.h"
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 
 using namespace mlir;
 using namespace mlsys;
@@ -68,4 +71,27 @@ llvm::Expected<Tensor> mlsys::evaluateSoftmax(SoftmaxOp op, const Evaluation &e)
       result.setFloat(i + j * stride, std::exp(input.getFloat(i + j * stride) - largest) / sum);
   }
   return result;
+}
+
+std::pair<Tensor, Tensor> mlsys::evaluateTopK(TopKOp op, const Tensor &input) {
+  int64_t extent = input.dim(input.rank() - 1), k = op.getK();
+  SmallVector<int64_t> shape(input.shape());
+  shape.back() = k;
+  Tensor values(input.dtype(), shape);
+  Tensor indices(*dtypeOf(op.getIndices().getType().getElementType()), shape);
+  std::vector<int64_t> order(extent);
+  for (int64_t row = 0; row < (extent ? input.size() / extent : 0); ++row) {
+    std::iota(order.begin(), order.end(), 0);
+    std::sort(order.begin(), order.end(), [&](int64_t x, int64_t y) {
+      double left = input.getFloat(row * extent + x), right = input.getFloat(row * extent + y);
+      if (left == right || (std::isnan(left) && std::isnan(right)))
+        return x < y;
+      return std::isnan(left) || left > right;
+    });
+    for (int64_t rank = 0; rank < k; ++rank) {
+      values.setFloat(row * k + rank, input.getFloat(row * extent + order[rank]));
+      indices.setInt(row * k + rank, order[rank]);
+    }
+  }
+  return {values, indices};
 }

@@ -74,6 +74,23 @@ llvm::Expected<Tensor> mlsys::evaluateDot(DotOp op, const Evaluation &e) {
   return result;
 }
 
+llvm::Expected<Tensor> mlsys::evaluateExpertDot(ExpertDotOp op, const Evaluation &e) {
+  const Tensor &lhs = e.tensor(0), &rhs = e.tensor(1), &experts = e.tensor(2);
+  int64_t columns = rhs.dim(1), depth = rhs.dim(2);
+  int64_t rowsPerLeft = op.hasRowPerExpert() ? 1 : experts.dim(experts.rank() - 1);
+  Tensor result = e.makeResult();
+  for (int64_t row = 0; row < experts.size(); ++row) {
+    int64_t expert = experts.getInt(row);
+    if (expert < 0 || expert >= rhs.dim(0))
+      return e.error("chooses expert {0} of {1}", expert, rhs.dim(0));
+    for (int64_t column = 0; column < columns; ++column)
+      result.setFloat(row * columns + column,
+                      contract(lhs, row / rowsPerLeft * depth, rhs,
+                               (expert * columns + column) * depth, depth));
+  }
+  return result;
+}
+
 llvm::Expected<Tensor> mlsys::evaluateLinear(const Evaluation &e) {
   const Tensor &input = e.tensor(0), &weight = e.tensor(1);
   int64_t columns = weight.dim(0), depth = weight.dim(1);

@@ -56,6 +56,7 @@ llvm::Expected<Tensor> evaluateIota(graph::IotaOp op, const Evaluation &e);
 llvm::Expected<Tensor> evaluateRows(const Tensor &table, const Tensor &indices,
                                     const Evaluation &e);
 llvm::Expected<Tensor> evaluateDot(graph::DotOp op, const Evaluation &e);
+llvm::Expected<Tensor> evaluateExpertDot(graph::ExpertDotOp op, const Evaluation &e);
 llvm::Expected<Tensor> evaluateLinear(const Evaluation &e);
 llvm::Expected<Tensor> evaluateAttention(graph::AttentionOp op, const Evaluation &e);
 llvm::Expected<Tensor> evaluatePagedAttention(graph::PagedAttentionOp op, const Evaluation &e);
@@ -67,6 +68,9 @@ llvm::Expected<Tensor> evaluateSoftmax(graph::SoftmaxOp op, const Evaluation &e)
 /// Stores the keys or values of new tokens; the result is the same layer.
 llvm::Expected<CacheValue> evaluateCacheWrite(graph::CacheWriteOp op, const CacheValue &layer,
                                               const Tensor &input, const Tensor &slots);
+
+/// The k largest elements of each row, and their places.
+std::pair<Tensor, Tensor> evaluateTopK(graph::TopKOp op, const Tensor &input);
 
 /// sum of a[i] * b[i] in double.
 double dotProduct(const float *a, const float *b, int64_t count);

@@ -201,6 +201,10 @@ Interpreter::runOperation(Operation *op, const Values &values, const Symbols &sy
       return layer.takeError();
     return std::vector<InterpreterValue>{*layer};
   }
+  if (auto topK = dyn_cast<TopKOp>(op)) {
+    auto [largest, places] = evaluateTopK(topK, std::get<Tensor>(operands[0]));
+    return std::vector<InterpreterValue>{largest, places};
+  }
   llvm::Expected<Tensor> tensor = runTensorOperation(op, operands, symbols);
   if (!tensor)
     return tensor.takeError();
@@ -237,6 +241,7 @@ llvm::Expected<Tensor> Interpreter::runTensorOperation(Operation *op,
       .Case([&](EmbeddingOp) { return evaluateRows(e.tensor(1), e.tensor(0), e); })
       .Case([&](IotaOp op) { return evaluateIota(op, e); })
       .Case([&](DotOp op) { return evaluateDot(op, e); })
+      .Case([&](ExpertDotOp op) { return evaluateExpertDot(op, e); })
       .Case([&](LinearOp) { return evaluateLinear(e); })
       .Case([&](AttentionOp op) { return evaluateAttention(op, e); })
       .Case([&](PagedAttentionOp op) { return evaluatePagedAttention(op, e); })

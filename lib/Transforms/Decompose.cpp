@@ -15,6 +15,8 @@
 
 #include "mlir/Transforms/WalkPatternRewriteDriver.h"
 
+#include <limits>
+
 namespace mlsys {
 #define GEN_PASS_DEF_DECOMPOSE
 #include "mlsys/Transforms/Passes.h.inc"
@@ -180,6 +182,135 @@ static LogicalResult decomposeSoftmax(SoftmaxOp op, PatternRewriter &rewriter) {
   return success();
 }
 
+/// top_k in k rounds: the largest element that is left, the first place where it is, and that
+/// place is taken. NaN is the largest, as it is for a maximum.
+static LogicalResult decomposeTopK(TopKOp op, PatternRewriter &rewriter) {
+  Location loc = op.getLoc();
+  Type f32 = rewriter.getF32Type(), i32 = rewriter.getI32Type();
+  RankedTensorType wide = withElementType(typeOf(op.getInput()), f32);
+  RankedTensorType places = withElementType(wide, i32), flags = withElementType(wide, rewriter.getI1Type());
+  int64_t last = wide.getRank() - 1, k = op.getK();
+  SmallVector<int64_t> rows = leadingDims(last);
+  SmallVector<DimExpr> dims = getDims(wide);
+  dims.pop_back();
+  RankedTensorType rowValues = getTensorType(dims, f32), rowPlaces = getTensorType(dims, i32);
+  dims.push_back(DimExpr::constant(1));
+  RankedTensorType valueColumn = getTensorType(dims, f32), placeColumn = getTensorType(dims, i32);
+
+  Value left = convert(rewriter, loc, op.getInput(), f32);
+  Value isNan = CompareOp::create(rewriter, loc, flags, Predicate::ne, left, left);
+  Value place = IotaOp::create(rewriter, loc, places, last);
+  Value lowest = fill(rewriter, loc, -std::numeric_limits<double>::infinity(), wide);
+  auto none = RankedTensorType::get({}, i32);
+  Value nowhere = ConstantOp::create(
+      rewriter, loc,
+      DenseElementsAttr::get(none, Attribute(rewriter.getI32IntegerAttr(INT32_MAX))));
+  nowhere = broadcast(rewriter, loc, nowhere, {}, places);
+  Value isLeft;
+  SmallVector<Value> valueColumns, placeColumns;
+  for (int64_t round = 0; round < k; ++round) {
+    Value largest = ReduceOp::create(rewriter, loc, rowValues, ReduceKind::max, left, ArrayRef{last});
+    Value largestWide = broadcast(rewriter, loc, largest, rows, wide);
+    Value isLargest = CompareOp::create(rewriter, loc, flags, Predicate::eq, left, largestWide);
+    isLargest = OrOp::create(rewriter, loc, isLargest, isNan);
+    if (isLeft)
+      isLargest = AndOp::create(rewriter, loc, isLargest, isLeft);
+    Value candidates = SelectOp::create(rewriter, loc, isLargest, place, nowhere);
+    Value first =
+        ReduceOp::create(rewriter, loc, rowPlaces, ReduceKind::min, candidates, ArrayRef{last});
+    valueColumns.push_back(ReshapeOp::create(rewriter, loc, valueColumn, largest));
+    placeColumns.push_back(ReshapeOp::create(rewriter, loc, placeColumn, first));
+    if (round + 1 == k)
+      break;
+    Value firstWide = broadcast(rewriter, loc, first, rows, places);
+    Value isOther = CompareOp::create(rewriter, loc, flags, Predicate::ne, place, firstWide);
+    left = SelectOp::create(rewriter, loc, isOther, left, lowest);
+    isLeft = isLeft ? AndOp::create(rewriter, loc, isLeft, isOther).getResult() : isOther;
+  }
+  auto join = [&](ArrayRef<Value> columns, Value result) {
+    Type element = typeOf(columns.front()).getElementType();
+    Value joined = columns.front();
+    if (columns.size() > 1)
+      joined = ConcatOp::create(rewriter, loc, withElementType(typeOf(result), element),
+                                ValueRange(columns), last);
+    return convert(rewriter, loc, joined, typeOf(result).getElementType());
+  };
+  rewriter.replaceOp(op, {join(valueColumns, op.getValues()), join(placeColumns, op.getIndices())});
+  return success();
+}
+
+/// A sum, product, maximum or minimum along a short dimension that is not the last: its slices
+/// combined in order, in f32 for 16-bit floats.
+static Value combineSlices(ReduceOp op, int64_t dim, PatternRewriter &rewriter) {
+  Location loc = op.getLoc();
+  RankedTensorType from = typeOf(op.getInput()), to = typeOf(op.getResult());
+  Type element = to.getElementType();
+  if (element.isBF16() || element.isF16())
+    element = rewriter.getF32Type();
+  SmallVector<DimExpr> dims = getDims(from);
+  dims[dim] = DimExpr::constant(1);
+  Value total;
+  for (int64_t index = 0; index < from.getDimSize(dim); ++index) {
+    SmallVector<int64_t> offsets(from.getRank(), 0);
+    offsets[dim] = index;
+    Value part = SliceOp::create(rewriter, loc, getTensorType(dims, from.getElementType()),
+                                 op.getInput(), offsets);
+    part = ReshapeOp::create(rewriter, loc, withElementType(to, from.getElementType()), part);
+    part = convert(rewriter, loc, part, element);
+    if (!total)
+      total = part;
+    else if (op.getKind() == ReduceKind::sum)
+      total = AddOp::create(rewriter, loc, total, part);
+    else if (op.getKind() == ReduceKind::prod)
+      total = MulOp::create(rewriter, loc, total, part);
+    else if (op.getKind() == ReduceKind::max)
+      total = MaxOp::create(rewriter, loc, total, part);
+    else
+      total = MinOp::create(rewriter, loc, total, part);
+  }
+  return convert(rewriter, loc, total, to.getElementType());
+}
+
+/// Reductions over the last dimension alone are primitive. A short dimension elsewhere is cut
+/// into slices; other dimensions move to the end and become one.
+static LogicalResult decomposeReduce(ReduceOp op, PatternRewriter &rewriter) {
+  static constexpr int64_t maxSlices = 16;
+  Location loc = op.getLoc();
+  RankedTensorType from = typeOf(op.getInput());
+  ArrayRef<int64_t> dims = op.getDims();
+  int64_t rank = from.getRank();
+  if (dims.empty() || (dims.size() == 1 && dims[0] == rank - 1))
+    return failure();
+  if (dims.size() == 1 && !from.isDynamicDim(dims[0]) && from.getDimSize(dims[0]) >= 1 &&
+      from.getDimSize(dims[0]) <= maxSlices) {
+    rewriter.replaceOp(op, combineSlices(op, dims[0], rewriter));
+    return success();
+  }
+  SmallVector<int64_t> order;
+  SmallVector<DimExpr> moved, joined;
+  for (int64_t dim = 0; dim < rank; ++dim)
+    if (!llvm::is_contained(dims, dim)) {
+      order.push_back(dim);
+      joined.push_back(getDim(from, dim));
+    }
+  order.append(dims.begin(), dims.end());
+  DimExpr extent = DimExpr::constant(1);
+  for (int64_t dim : dims)
+    extent = extent * getDim(from, dim);
+  joined.push_back(extent);
+  for (int64_t dim : order)
+    moved.push_back(getDim(from, dim));
+  Value input = op.getInput();
+  if (!llvm::is_sorted(order))
+    input = TransposeOp::create(rewriter, loc, getTensorType(moved, from.getElementType()), input,
+                                order);
+  if (dims.size() > 1)
+    input = ReshapeOp::create(rewriter, loc, getTensorType(joined, from.getElementType()), input);
+  int64_t last = joined.size() - 1;
+  rewriter.replaceOpWithNewOp<ReduceOp>(op, op.getType(), op.getKind(), input, ArrayRef{last});
+  return success();
+}
+
 namespace {
 struct Decompose : mlsys::impl::DecomposeBase<Decompose> {
   void runOnOperation() override {
@@ -190,6 +321,7 @@ struct Decompose : mlsys::impl::DecomposeBase<Decompose> {
     patterns.add(decomposeRope);
     patterns.add(decomposeSilu);
     patterns.add(decomposeSoftmax);
+    patterns.add(decomposeTopK);
     WalkResult dynamicWidth = getOperation()->walk([](RmsNormOp op) {
       RankedTensorType type = typeOf(op.getInput());
       if (!type.isDynamicDim(type.getRank() - 1))
@@ -201,6 +333,10 @@ struct Decompose : mlsys::impl::DecomposeBase<Decompose> {
     if (dynamicWidth.wasInterrupted())
       return signalPassFailure();
     walkAndApplyPatterns(getOperation(), std::move(patterns));
+    // Those that composites were made of as well.
+    RewritePatternSet reductions(&getContext());
+    reductions.add(decomposeReduce);
+    walkAndApplyPatterns(getOperation(), std::move(reductions));
   }
 };
 } // namespace

@@ -36,7 +36,7 @@ static remark::RemarkOpts fusionRemark() {
 /// its last operation.
 static Operation *mainOp(const FusionGroup &group) {
   for (Operation *op : group.ops)
-    if (isa<DotOp, AttentionOp, PagedAttentionOp>(op))
+    if (isDot(op) || isa<AttentionOp, PagedAttentionOp>(op))
       return op;
   return group.ops.back();
 }
@@ -94,11 +94,15 @@ LogicalResult Fuser::checkSingles() {
 
 /// Dots with the same left side read it, and compute its prologue, once.
 void Fuser::mergeSiblingDots() {
-  llvm::MapVector<Value, SmallVector<unsigned>> byLhs;
-  for (unsigned id = 0; id < groups.size(); ++id)
-    if (auto dot = dyn_cast<DotOp>(groups[id].ops.front()))
-      byLhs[dot.getLhs()].push_back(id);
-  for (auto &[lhs, ids] : byLhs) {
+  // Experts that both choose make siblings of their products.
+  llvm::MapVector<std::pair<Value, Value>, SmallVector<unsigned>> bySides;
+  for (unsigned id = 0; id < groups.size(); ++id) {
+    Operation *op = groups[id].ops.front();
+    auto expertDot = dyn_cast<ExpertDotOp>(op);
+    if (isDot(op))
+      bySides[{getLeft(op), expertDot ? expertDot.getExperts() : Value()}].push_back(id);
+  }
+  for (auto &[sides, ids] : bySides) {
     unsigned target = ids.front();
     for (unsigned id : ArrayRef(ids).drop_front()) {
       if (groups.hasIndirectPath(target, id) || groups.hasIndirectPath(id, target))

@@ -37,7 +37,7 @@ FusionKind FusionGroups::kindOf(ArrayRef<Operation *> ops) {
   for (Operation *op : ops) {
     if (isa<AttentionOp, PagedAttentionOp>(op))
       return FusionKind::Attention;
-    if (isa<DotOp>(op))
+    if (isDot(op))
       kind = FusionKind::Dot;
     else if (isa<ReduceOp>(op) && kind == FusionKind::Loop)
       kind = FusionKind::Row;

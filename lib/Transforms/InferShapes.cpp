@@ -55,8 +55,11 @@ static LogicalResult inferFusion(FusionOp fusion) {
 static LogicalResult inferOp(Operation *op) {
   if (auto fusion = dyn_cast<FusionOp>(op))
     return inferFusion(fusion);
-  if (op->getName().getDialectNamespace() == "graph" && op->getNumResults() == 1)
-    if (auto type = dyn_cast<RankedTensorType>(op->getResult(0).getType())) {
+  if (op->getName().getDialectNamespace() == "graph")
+    for (Value result : op->getResults()) {
+      auto type = dyn_cast<RankedTensorType>(result.getType());
+      if (!type)
+        continue;
       // Traits compare whole types, so operands must agree before the operation is verified.
       if (isElementwise(op))
         for (Value operand : op->getOperands())
@@ -65,7 +68,7 @@ static LogicalResult inferOp(Operation *op) {
             return op->emitOpError("has operands ")
                    << op->getOperand(0).getType() << " and " << operand.getType()
                    << "; name the extents of both";
-      op->getResult(0).setType(refine(type, inferResultDims(op)));
+      result.setType(refine(type, inferResultDims(op)));
     }
   return verify(op, /*verifyRecursively=*/false);
 }

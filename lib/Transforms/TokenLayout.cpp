@@ -182,6 +182,20 @@ LogicalResult TokenLayout::checkDims(Operation *op, std::string &reason) const {
           return refuse("sums over the tokens");
         return success();
       })
+      .Case([&](ExpertDotOp dot) -> LogicalResult {
+        if (anyTokens(dot.getLhs(), {lastDim(dot.getLhs())}))
+          return refuse("sums over the tokens");
+        if (anyTokens(dot.getRhs(), {0, 1}))
+          return refuse("looks up other tokens");
+        if (anyTokens(dot.getExperts(), {lastDim(dot.getExperts())}))
+          return refuse("chooses experts along the tokens");
+        return success();
+      })
+      .Case([&](TopKOp topK) -> LogicalResult {
+        if (anyTokens(topK.getInput(), {lastDim(topK.getInput())}))
+          return refuse("takes the largest of the tokens");
+        return success();
+      })
       .Case([&](LinearOp linear) -> LogicalResult {
         if (anyTokens(linear.getInput(), {lastDim(linear.getInput())}))
           return refuse("sums over the tokens");

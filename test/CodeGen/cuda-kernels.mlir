@@ -92,8 +92,8 @@ func.func @gemv(%x: tensor<2x64xf32>, %w: tensor<48x64xf32>) -> tensor<2x48xf32>
 // LAUNCH-LABEL: func.func @matmul
 // LAUNCH:         kernel.launch @dot_1({{.*}}) writes [3, 4] grid #{{.*}} symbols {{.*}} block [128, 1, 1]
 // CHECK-LABEL: // dot_1
-// CHECK:         [[X:v[0-9]+]] = (i64)block_x();
 // CHECK:         [[Y:v[0-9]+]] = (i64)block_y();
+// CHECK:         [[X:v[0-9]+]] = (i64)block_x();
 // CHECK:         if (
 // CHECK:           matmul<MatmulConfig<64, 64, 32, 3, 2, 2>, f16>(
 // CHECK-NEXT:          Rows<f16>{a0,

@@ -430,3 +430,71 @@ func.func @attention_not_returned(%q: tensor<1x8x2x4xf32>) -> tensor<8x8xf32> {
   }
   return %y : tensor<8x8xf32>
 }
+
+// -----
+
+func.func @expert_dot_and_dot(%x: tensor<4x8xf32>, %w: tensor<2x8x8xf32>, %v: tensor<8x8xf32>, %e: tensor<4x1xi32>) -> (tensor<4x1x8xf32>, tensor<4x8xf32>) {
+  // expected-error @below {{is no dot body: a dot and a product with experts have different rows}}
+  %y:2 = graph.fusion "dot"(%x, %w, %v, %e) : (tensor<4x8xf32>, tensor<2x8x8xf32>, tensor<8x8xf32>, tensor<4x1xi32>) -> (tensor<4x1x8xf32>, tensor<4x8xf32>) {
+  ^bb0(%a: tensor<4x8xf32>, %b: tensor<2x8x8xf32>, %c: tensor<8x8xf32>, %d: tensor<4x1xi32>):
+    %0 = graph.expert_dot %a, %b, %d : tensor<4x8xf32>, tensor<2x8x8xf32>, tensor<4x1xi32> -> tensor<4x1x8xf32>
+    %1 = graph.dot %a, %c batch [] x [] contract [1] x [1] : tensor<4x8xf32>, tensor<8x8xf32> -> tensor<4x8xf32>
+    graph.yield %0, %1 : tensor<4x1x8xf32>, tensor<4x8xf32>
+  }
+  return %y#0, %y#1 : tensor<4x1x8xf32>, tensor<4x8xf32>
+}
+
+// -----
+
+func.func @other_experts(%x: tensor<4x8xf32>, %w: tensor<2x8x8xf32>, %e: tensor<4x1xi32>, %f: tensor<4x1xi32>) -> tensor<4x1x8xf32> {
+  // expected-error @below {{is no dot body: products choose different experts}}
+  %y = graph.fusion "dot"(%x, %w, %e, %f) : (tensor<4x8xf32>, tensor<2x8x8xf32>, tensor<4x1xi32>, tensor<4x1xi32>) -> tensor<4x1x8xf32> {
+  ^bb0(%a: tensor<4x8xf32>, %b: tensor<2x8x8xf32>, %c: tensor<4x1xi32>, %d: tensor<4x1xi32>):
+    %0 = graph.expert_dot %a, %b, %c : tensor<4x8xf32>, tensor<2x8x8xf32>, tensor<4x1xi32> -> tensor<4x1x8xf32>
+    %1 = graph.expert_dot %a, %b, %d : tensor<4x8xf32>, tensor<2x8x8xf32>, tensor<4x1xi32> -> tensor<4x1x8xf32>
+    %2 = graph.add %0, %1 : tensor<4x1x8xf32>
+    graph.yield %2 : tensor<4x1x8xf32>
+  }
+  return %y : tensor<4x1x8xf32>
+}
+
+// -----
+
+func.func @expert_prologue(%x: tensor<4x8xf32>, %w: tensor<2x8x8xf32>, %e: tensor<4x1xi32>) -> tensor<4x1x8xf32> {
+  // expected-error @below {{is no dot body: the left side of a product with experts is computed in the same kernel}}
+  %y = graph.fusion "dot"(%x, %w, %e) : (tensor<4x8xf32>, tensor<2x8x8xf32>, tensor<4x1xi32>) -> tensor<4x1x8xf32> {
+  ^bb0(%a: tensor<4x8xf32>, %b: tensor<2x8x8xf32>, %c: tensor<4x1xi32>):
+    %n = graph.neg %a : tensor<4x8xf32>
+    %0 = graph.expert_dot %n, %b, %c : tensor<4x8xf32>, tensor<2x8x8xf32>, tensor<4x1xi32> -> tensor<4x1x8xf32>
+    graph.yield %0 : tensor<4x1x8xf32>
+  }
+  return %y : tensor<4x1x8xf32>
+}
+
+// -----
+
+func.func @experts_computed(%x: tensor<4x8xf32>, %w: tensor<2x8x8xf32>, %e: tensor<4x1xi32>) -> tensor<4x1x8xf32> {
+  // expected-error @below {{is no dot body: experts are chosen in the same kernel}}
+  %y = graph.fusion "dot"(%x, %w, %e) : (tensor<4x8xf32>, tensor<2x8x8xf32>, tensor<4x1xi32>) -> tensor<4x1x8xf32> {
+  ^bb0(%a: tensor<4x8xf32>, %b: tensor<2x8x8xf32>, %c: tensor<4x1xi32>):
+    %n = graph.max %c, %c : tensor<4x1xi32>
+    %0 = graph.expert_dot %a, %b, %n : tensor<4x8xf32>, tensor<2x8x8xf32>, tensor<4x1xi32> -> tensor<4x1x8xf32>
+    graph.yield %0 : tensor<4x1x8xf32>
+  }
+  return %y : tensor<4x1x8xf32>
+}
+
+// -----
+
+!e = tensor<4x?xi32, #graph.dims<[4, K]>>
+!y = tensor<4x?x8xf32, #graph.dims<[4, K, 8]>>
+func.func @open_experts(%x: tensor<4x8xf32>, %w: tensor<2x8x8xf32>, %e: !e) -> !y
+    attributes {graph.symbols = [#graph.symbol<"K", min = 1, max = 2, hint = 2>]} {
+  // expected-error @below {{is no dot body: the number of experts of a token is no number}}
+  %y = graph.fusion "dot"(%x, %w, %e) : (tensor<4x8xf32>, tensor<2x8x8xf32>, !e) -> !y {
+  ^bb0(%a: tensor<4x8xf32>, %b: tensor<2x8x8xf32>, %c: !e):
+    %0 = graph.expert_dot %a, %b, %c : tensor<4x8xf32>, tensor<2x8x8xf32>, !e -> !y
+    graph.yield %0 : !y
+  }
+  return %y : !y
+}

@@ -707,3 +707,99 @@ func.func private @role(tensor<4xf32> {graph.role = 1})
 
 // expected-error @below {{graph.name is not a string}}
 func.func private @name() -> (tensor<4xf32> {graph.name = 1})
+
+// -----
+
+func.func @expert_dot_matrix(%x: tensor<4x8xf32>, %w: tensor<8x8xf32>, %e: tensor<4x2xi32>) {
+  // expected-error @below {{expects a right side of [experts, out, in] and experts of [..., k]}}
+  %0 = graph.expert_dot %x, %w, %e : tensor<4x8xf32>, tensor<8x8xf32>, tensor<4x2xi32> -> tensor<4x2x8xf32>
+  return
+}
+
+// -----
+
+func.func @expert_dot_rank(%x: tensor<8xf32>, %w: tensor<4x8x8xf32>, %e: tensor<4x2xi32>) {
+  // expected-error @below {{left side [8] has a row neither for each token nor for each of the experts [4, 2]}}
+  %0 = graph.expert_dot %x, %w, %e : tensor<8xf32>, tensor<4x8x8xf32>, tensor<4x2xi32> -> tensor<4x2x8xf32>
+  return
+}
+
+// -----
+
+func.func @expert_dot_rows(%x: tensor<5x8xf32>, %w: tensor<4x8x8xf32>, %e: tensor<4x2xi32>) {
+  // expected-error @below {{left side [5, 8] does not match the experts [4, 2]}}
+  %0 = graph.expert_dot %x, %w, %e : tensor<5x8xf32>, tensor<4x8x8xf32>, tensor<4x2xi32> -> tensor<4x2x8xf32>
+  return
+}
+
+// -----
+
+func.func @expert_dot_row_per_expert(%x: tensor<4x3x8xf32>, %w: tensor<4x8x8xf32>, %e: tensor<4x2xi32>) {
+  // expected-error @below {{left side [4, 3, 8] does not match the experts [4, 2]}}
+  %0 = graph.expert_dot %x, %w, %e : tensor<4x3x8xf32>, tensor<4x8x8xf32>, tensor<4x2xi32> -> tensor<4x2x8xf32>
+  return
+}
+
+// -----
+
+func.func @expert_dot_contracted(%x: tensor<4x6xf32>, %w: tensor<4x8x8xf32>, %e: tensor<4x2xi32>) {
+  // expected-error @below {{left side has rows of 6 elements but the right side 8}}
+  %0 = graph.expert_dot %x, %w, %e : tensor<4x6xf32>, tensor<4x8x8xf32>, tensor<4x2xi32> -> tensor<4x2x8xf32>
+  return
+}
+
+// -----
+
+func.func @expert_dot_types(%x: tensor<4x8xf32>, %w: tensor<4x8x8xbf16>, %e: tensor<4x2xi32>) {
+  // expected-error @below {{operands have different element types}}
+  %0 = graph.expert_dot %x, %w, %e : tensor<4x8xf32>, tensor<4x8x8xbf16>, tensor<4x2xi32> -> tensor<4x2x8xf32>
+  return
+}
+
+// -----
+
+func.func @expert_dot_result_type(%x: tensor<4x8xbf16>, %w: tensor<4x8x8xbf16>, %e: tensor<4x2xi32>) {
+  // expected-error @below {{result element type must be the operands' or f32}}
+  %0 = graph.expert_dot %x, %w, %e : tensor<4x8xbf16>, tensor<4x8x8xbf16>, tensor<4x2xi32> -> tensor<4x2x8xf16>
+  return
+}
+
+// -----
+
+func.func @expert_dot_result(%x: tensor<4x8xf32>, %w: tensor<4x8x8xf32>, %e: tensor<4x2xi32>) {
+  // expected-error @below {{result has extents [4, 2, 9] but the operands give [4, 2, 8]}}
+  %0 = graph.expert_dot %x, %w, %e : tensor<4x8xf32>, tensor<4x8x8xf32>, tensor<4x2xi32> -> tensor<4x2x9xf32>
+  return
+}
+
+// -----
+
+func.func @top_k_scalar(%x: tensor<f32>) {
+  // expected-error @below {{input must have a dimension}}
+  %v, %i = graph.top_k %x k 1 : tensor<f32> -> tensor<1xf32>, tensor<1xi32>
+  return
+}
+
+// -----
+
+func.func @top_k_none(%x: tensor<4x8xf32>) {
+  // expected-error @below {{takes 0 of 8 elements}}
+  %v, %i = graph.top_k %x k 0 : tensor<4x8xf32> -> tensor<4x0xf32>, tensor<4x0xi32>
+  return
+}
+
+// -----
+
+func.func @top_k_many(%x: tensor<4x8xf32>) {
+  // expected-error @below {{takes 9 of 8 elements}}
+  %v, %i = graph.top_k %x k 9 : tensor<4x8xf32> -> tensor<4x9xf32>, tensor<4x9xi32>
+  return
+}
+
+// -----
+
+func.func @top_k_indices(%x: tensor<4x8xf32>) {
+  // expected-error @below {{result has extents [4, 3] but the operands give [4, 2]}}
+  %v, %i = graph.top_k %x k 2 : tensor<4x8xf32> -> tensor<4x2xf32>, tensor<4x3xi32>
+  return
+}

@@ -213,6 +213,16 @@ func.func @fusion(%x: tensor<4xf32>, %z: tensor<4xf32>) -> tensor<4xf32> {
   return %y#1 : tensor<4xf32>
 }
 
+// CHECK-LABEL: func.func @experts
+func.func @experts(%x: tensor<?x8xbf16, #graph.dims<[T, 8]>>, %w: tensor<4x16x8xbf16>, %p: tensor<?x4xf32, #graph.dims<[T, 4]>>)
+    -> tensor<?x2x16xf32, #graph.dims<[T, 2, 16]>> {
+  // CHECK: %[[V:.*]], %[[I:.*]] = graph.top_k %{{.*}} k 2 : tensor<?x4xf32, #graph.dims<[T, 4]>> -> tensor<?x2xf32, #graph.dims<[T, 2]>>, tensor<?x2xi32, #graph.dims<[T, 2]>>
+  %v, %i = graph.top_k %p k 2 : tensor<?x4xf32, #graph.dims<[T, 4]>> -> tensor<?x2xf32, #graph.dims<[T, 2]>>, tensor<?x2xi32, #graph.dims<[T, 2]>>
+  // CHECK: graph.expert_dot %{{.*}}, %{{.*}}, %[[I]] : tensor<?x8xbf16, #graph.dims<[T, 8]>>, tensor<4x16x8xbf16>, tensor<?x2xi32, #graph.dims<[T, 2]>> -> tensor<?x2x16xf32, #graph.dims<[T, 2, 16]>>
+  %y = graph.expert_dot %x, %w, %i : tensor<?x8xbf16, #graph.dims<[T, 8]>>, tensor<4x16x8xbf16>, tensor<?x2xi32, #graph.dims<[T, 2]>> -> tensor<?x2x16xf32, #graph.dims<[T, 2, 16]>>
+  return %y : tensor<?x2x16xf32, #graph.dims<[T, 2, 16]>>
+}
+
 // Extents are kept in one form: sums of products, longest products first, 1 where nothing is.
 // CHECK-LABEL: func.func private @dims(
 // CHECK-SAME:    tensor<?x?xf32, #graph.dims<["B*S + 2*B + 1", S]>>

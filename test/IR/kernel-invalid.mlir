@@ -62,7 +62,7 @@ func.func @constant_half_panels() {
 // -----
 
 func.func @constant_panels_of_vector() {
-  // expected-error @below {{only a matrix has panels}}
+  // expected-error @below {{only matrices have panels}}
   %0 = kernel.constant "w" from <file = 0, offset = 0, bytes = 16, dtype = "f32", shape = [4]> shape [4] panels 32 x 2 : memref<?xf32>
   return
 }
@@ -144,7 +144,7 @@ kernel.func @contract_config(%x: memref<?xf32>, %w: memref<?xf32>, %h: memref<?x
 
 kernel.func @contract_weights(%x: memref<?xf32>, %w: memref<?xf32>, %h: memref<?xf16>, %n: index) attributes {target = "cuda", kind = "dot"} {
   // expected-error @below {{has no weight}}
-  "kernel.contract"(%x, %n, %n, %n, %n, %n) <{method = "matmul", config = array<i32: 64, 64, 32, 3, 2, 2>, operandSegmentSizes = array<i32: 0, 1, 1, 1, 1, 1, 1>}> ({
+  "kernel.contract"(%x, %n, %n, %n, %n, %n) <{method = "matmul", config = array<i32: 64, 64, 32, 3, 2, 2>, operandSegmentSizes = array<i32: 0, 1, 0, 0, 1, 1, 1, 1, 1>}> ({
   }, {
   ^bb0(%r: index, %c: index, %rs: index, %cs: index):
   }) : (memref<?xf32>, index, index, index, index, index) -> ()
@@ -231,5 +231,25 @@ kernel.func @attention_metadata(%x: memref<?xf32>, %w: memref<?xf32>, %h: memref
 kernel.func @attention_heads(%x: memref<?xf32>, %w: memref<?xf32>, %h: memref<?xf16>, %n: index) attributes {target = "cuda", kind = "dot"} {
   // expected-error @below {{has 4 heads of 16 elements over 3 key heads}}
   kernel.attention "plain" query(%x : memref<?xf32>) key(%w : memref<?xf32>) value(%w : memref<?xf32>) extents(%n, %n) result(%x : memref<?xf32>) {heads = 4 : i64, kv_heads = 3 : i64, head_dim = 16 : i64, page_size = 0 : i64, page_stride = 0 : i64, heads_per_block = 1 : i64, scale = 1.0 : f32}
+  kernel.return
+}
+
+// -----
+
+kernel.func @contract_rows(%w: memref<?xf32>, %r: memref<64xi32>, %n: index) attributes {target = "cuda", kind = "dot"} {
+  // expected-error @below {{lists rows of a left side that it does not have}}
+  kernel.contract "matmul" [64, 64, 32, 3, 2, 2] weights(%w : memref<?xf32>) rows(%r : memref<64xi32>) shape(%n, %n, %n) at(%n, %n) prologue {
+  ^bb0(%m: index, %k: index):
+    %a = memref.load %w[%k] : memref<?xf32>
+    kernel.yield %a : f32
+  } epilogue { ^bb0(%a: index, %c: index, %rs: index, %cs: index): }
+  kernel.return
+}
+
+// -----
+
+kernel.func @collect_rows_list(%e: memref<?xi32>, %list: memref<?xi32>, %n: index) attributes {target = "cuda", kind = "dot"} {
+  // expected-error @below {{list is 'memref<?xi32>', which is not a number of i32}}
+  %total = kernel.collect_rows %e[%n] expert %n skip %n into %list : memref<?xi32>, memref<?xi32>
   kernel.return
 }

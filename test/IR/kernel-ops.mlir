@@ -38,6 +38,21 @@ kernel.func @block(%x: memref<?xf32>) attributes {target = "cuda", kind = "row"}
   kernel.return
 }
 
+// CHECK-LABEL: kernel.func @expert
+kernel.func @expert(%x: memref<?xf32>, %w: memref<?xf32>, %e: memref<?xi32>, %m: index) attributes {target = "cuda", kind = "dot"} {
+  %c0 = arith.constant 0 : index
+  // CHECK: %[[LIST:.*]] = kernel.shared 4096 : memref<16xi32>
+  %list = kernel.shared 4096 : memref<16xi32>
+  // CHECK: kernel.collect_rows %{{.*}}[%{{.*}}] expert %{{.*}} skip %{{.*}} into %[[LIST]] : memref<?xi32>, memref<16xi32>
+  %total = kernel.collect_rows %e[%m] expert %c0 skip %c0 into %list : memref<?xi32>, memref<16xi32>
+  // CHECK: kernel.contract "gemv" [16, 16, 8, 512] weights(%{{.*}} : memref<?xf32>) lhs(%{{.*}} : memref<?xf32>) rows(%[[LIST]] : memref<16xi32>) offset(%{{.*}}) shape(%{{.*}}, %{{.*}}, %{{.*}}) at(%{{.*}}, %{{.*}}) attributes {rows_per_left = 2 : i64}
+  kernel.contract "gemv" [16, 16, 8, 512] weights(%w : memref<?xf32>) lhs(%x : memref<?xf32>) rows(%list : memref<16xi32>) offset(%m)
+    shape(%total, %m, %m) at(%c0, %c0) attributes {rows_per_left = 2 : i64} prologue { } epilogue {
+    ^bb0(%row: index, %column: index, %rows: index, %columns: index):
+    }
+  kernel.return
+}
+
 // CHECK-LABEL: kernel.func @tile
 // CHECK-SAME:    (%[[X:.*]]: memref<?xf32>, %[[W:.*]]: memref<?xbf16>, %[[V:.*]]: memref<?xbf16>, %[[Y:.*]]: memref<?xf32>, %[[M:.*]]: index)
 kernel.func @tile(%x: memref<?xf32>, %w: memref<?xbf16>, %v: memref<?xbf16>, %y: memref<?xf32>, %m: index) attributes {target = "cuda", kind = "dot"} {

@@ -52,3 +52,17 @@ func.func @twice(%x: tensor<?xf32, #graph.dims<[N]>>) -> tensor<?xf32, #graph.di
   %0 = graph.add %x, %x : tensor<?xf32, #graph.dims<[N]>>
   return %0 : tensor<?xf32, #graph.dims<[N]>>
 }
+
+// Of equal elements the first comes first, minus infinity as well; NaN is the largest.
+// CHECK-LABEL: @top_k
+func.func @top_k() -> (tensor<4x3xf32>, tensor<4x3xi32>, tensor<4x1xbf16>, tensor<4x1xi64>) {
+  %x = graph.constant dense<[[1.0, 3.0, 2.0, 3.0], [0xFF800000, 0xFF800000, -5.0, 0xFF800000], [1.0, 0x7FC00000, 2.0, 0x7FC00000], [4.0, 3.0, 2.0, 0x7F800000]]> : tensor<4x4xf32>
+  %v, %i = graph.top_k %x k 3 : tensor<4x4xf32> -> tensor<4x3xf32>, tensor<4x3xi32>
+  %b = graph.convert %x : tensor<4x4xf32> -> tensor<4x4xbf16>
+  %w, %j = graph.top_k %b k 1 : tensor<4x4xbf16> -> tensor<4x1xbf16>, tensor<4x1xi64>
+  // CHECK-NEXT: f32 [4, 3]: 3 3 2 -5 -inf -inf nan nan 2 inf 4 3
+  // CHECK-NEXT: i32 [4, 3]: 1 3 2 2 0 1 1 3 2 3 0 1
+  // CHECK-NEXT: bf16 [4, 1]: 3 -5 nan inf
+  // CHECK-NEXT: i64 [4, 1]: 1 2 1 3
+  return %v, %i, %w, %j : tensor<4x3xf32>, tensor<4x3xi32>, tensor<4x1xbf16>, tensor<4x1xi64>
+}

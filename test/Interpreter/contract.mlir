@@ -44,3 +44,17 @@ func.func @widened() -> (tensor<f32>, tensor<bf16>) {
   // CHECK-NEXT: bf16 []: 256
   return %0, %1 : tensor<f32>, tensor<bf16>
 }
+
+// Rows for each token, and then one for each of its experts. An expert may stand twice.
+// CHECK-LABEL: @experts
+func.func @experts() -> (tensor<2x2x2xf32>, tensor<2x2x1xf32>) {
+  %x = graph.constant dense<[[1.0, 2.0], [3.0, 4.0]]> : tensor<2x2xf32>
+  %w = graph.constant dense<[[[1.0, 0.0], [0.0, 1.0]], [[1.0, 1.0], [1.0, -1.0]], [[2.0, 0.0], [0.0, 2.0]]]> : tensor<3x2x2xf32>
+  %e = graph.constant dense<[[1, 0], [2, 2]]> : tensor<2x2xi32>
+  %0 = graph.expert_dot %x, %w, %e : tensor<2x2xf32>, tensor<3x2x2xf32>, tensor<2x2xi32> -> tensor<2x2x2xf32>
+  %v = graph.constant dense<[[[1.0, 0.0]], [[0.0, 1.0]], [[1.0, 1.0]]]> : tensor<3x1x2xf32>
+  %1 = graph.expert_dot %0, %v, %e : tensor<2x2x2xf32>, tensor<3x1x2xf32>, tensor<2x2xi32> -> tensor<2x2x1xf32>
+  // CHECK-NEXT: f32 [2, 2, 2]: 3 -1 1 2 6 8 6 8
+  // CHECK-NEXT: f32 [2, 2, 1]: -1 1 14 14
+  return %0, %1 : tensor<2x2x2xf32>, tensor<2x2x1xf32>
+}

@@ -23,6 +23,9 @@
 // RUN: not mlsys-translate --interpret %s --function gather 2>&1 | FileCheck %s --check-prefix=GATHER
 // GATHER: error: 'graph.gather' reads row 5 of a table of 2 rows
 
+// RUN: not mlsys-translate --interpret %s --function expert 2>&1 | FileCheck %s --check-prefix=EXPERT
+// EXPERT: error: 'graph.expert_dot' chooses expert -1 of 2
+
 // RUN: not mlsys-translate --interpret %s --function division 2>&1 | FileCheck %s --check-prefix=ZERO
 // ZERO: error: 'graph.div' divides the integer of element 1 by zero
 
@@ -69,6 +72,14 @@ func.func @division() -> tensor<2xi32> {
   %x = graph.constant dense<[1, 0]> : tensor<2xi32>
   %0 = graph.div %x, %x : tensor<2xi32>
   return %0 : tensor<2xi32>
+}
+
+func.func @expert() -> tensor<1x1x1xf32> {
+  %x = graph.constant dense<1.0> : tensor<1x2xf32>
+  %w = graph.constant dense<1.0> : tensor<2x1x2xf32>
+  %e = graph.constant dense<-1> : tensor<1x1xi32>
+  %0 = graph.expert_dot %x, %w, %e : tensor<1x2xf32>, tensor<2x1x2xf32>, tensor<1x1xi32> -> tensor<1x1x1xf32>
+  return %0 : tensor<1x1x1xf32>
 }
 
 func.func @free() -> tensor<?xi32, #graph.dims<[N]>> {

@@ -100,19 +100,19 @@ func.func @silu(%x: tensor<4xf32>) -> tensor<4xf32> {
 }
 
 // CHECK-LABEL: @softmax
-// CHECK-SAME:    %[[X:.*]]: tensor<4x8x2xf16>
-func.func @softmax(%x: tensor<4x8x2xf16>) -> tensor<4x8x2xf16> {
+// CHECK-SAME:    %[[X:.*]]: tensor<4x2x8xf16>
+func.func @softmax(%x: tensor<4x2x8xf16>) -> tensor<4x2x8xf16> {
   // CHECK: %[[WIDE:.*]] = graph.convert %[[X]]
-  // CHECK: %[[MAX:.*]] = graph.reduce max %[[WIDE]] dims [1] : {{.*}} -> tensor<4x2xf32>
-  // CHECK: %[[MAXES:.*]] = graph.broadcast %[[MAX]] dims [0, 2]
+  // CHECK: %[[MAX:.*]] = graph.reduce max %[[WIDE]] dims [2] : {{.*}} -> tensor<4x2xf32>
+  // CHECK: %[[MAXES:.*]] = graph.broadcast %[[MAX]] dims [0, 1]
   // CHECK: %[[SHIFTED:.*]] = graph.sub %[[WIDE]], %[[MAXES]]
   // CHECK: %[[EXP:.*]] = graph.exp %[[SHIFTED]]
-  // CHECK: %[[SUM:.*]] = graph.reduce sum %[[EXP]] dims [1]
-  // CHECK: %[[SUMS:.*]] = graph.broadcast %[[SUM]] dims [0, 2]
+  // CHECK: %[[SUM:.*]] = graph.reduce sum %[[EXP]] dims [2]
+  // CHECK: %[[SUMS:.*]] = graph.broadcast %[[SUM]] dims [0, 1]
   // CHECK: %[[Y:.*]] = graph.div %[[EXP]], %[[SUMS]]
-  // CHECK: graph.convert %[[Y]] : tensor<4x8x2xf32> -> tensor<4x8x2xf16>
-  %y = graph.softmax %x dim 1 : tensor<4x8x2xf16>
-  return %y : tensor<4x8x2xf16>
+  // CHECK: graph.convert %[[Y]] : tensor<4x2x8xf32> -> tensor<4x2x8xf16>
+  %y = graph.softmax %x dim 2 : tensor<4x2x8xf16>
+  return %y : tensor<4x2x8xf16>
 }
 
 // Primitives and attention stay.
@@ -135,4 +135,54 @@ func.func @nothing_to_do(%x: tensor<1x2x2x4xf32>) -> tensor<1x2x2xf32> {
   %0 = graph.attention %x, %x, %x scale 1.0 : tensor<1x2x2x4xf32>, tensor<1x2x2x4xf32>
   %1 = graph.reduce max %0 dims [3] : tensor<1x2x2x4xf32> -> tensor<1x2x2xf32>
   return %1 : tensor<1x2x2xf32>
+}
+
+// Rounds of a maximum and the first place where it is; what is taken does not count again.
+// CHECK-LABEL: @top_k
+// CHECK-SAME:    %[[X:.*]]: tensor<4x8xf32>
+func.func @top_k(%x: tensor<4x8xf32>) -> (tensor<4x2xf32>, tensor<4x2xi32>) {
+  // CHECK: %[[NAN:.*]] = graph.compare ne %[[X]], %[[X]]
+  // CHECK: %[[PLACE:.*]] = graph.iota dim 1 : tensor<4x8xi32>
+  // CHECK: %[[MAX:.*]] = graph.reduce max %[[X]] dims [1]
+  // CHECK: %[[EQUAL:.*]] = graph.compare eq %[[X]],
+  // CHECK: %[[LARGEST:.*]] = graph.or %[[EQUAL]], %[[NAN]]
+  // CHECK: %[[PLACES:.*]] = graph.select %[[LARGEST]], %[[PLACE]],
+  // CHECK: %[[FIRST:.*]] = graph.reduce min %[[PLACES]] dims [1]
+  // CHECK: %[[OTHER:.*]] = graph.compare ne %[[PLACE]],
+  // CHECK: %[[LEFT:.*]] = graph.select %[[OTHER]], %[[X]],
+  // CHECK: graph.reduce max %[[LEFT]] dims [1]
+  // CHECK: graph.and %{{.*}}, %[[OTHER]]
+  // CHECK: graph.reduce min
+  // CHECK: graph.concat %{{.*}}, %{{.*}} dim 1 : (tensor<4x1xf32>, tensor<4x1xf32>) -> tensor<4x2xf32>
+  // CHECK: graph.concat %{{.*}}, %{{.*}} dim 1 : (tensor<4x1xi32>, tensor<4x1xi32>) -> tensor<4x2xi32>
+  // CHECK-NOT: graph.reduce
+  %v, %i = graph.top_k %x k 2 : tensor<4x8xf32> -> tensor<4x2xf32>, tensor<4x2xi32>
+  return %v, %i : tensor<4x2xf32>, tensor<4x2xi32>
+}
+
+// A short dimension that is not the last is cut into slices, added in f32.
+// CHECK-LABEL: @short_reduction
+func.func @short_reduction(%x: tensor<?x2x8xbf16, #graph.dims<[T, 2, 8]>>) -> tensor<?x8xbf16, #graph.dims<[T, 8]>> {
+  // CHECK: graph.slice %{{.*}} offsets [0, 0, 0] : {{.*}} -> tensor<?x1x8xbf16, #graph.dims<[T, 1, 8]>>
+  // CHECK: %[[A:.*]] = graph.convert %{{.*}} -> tensor<?x8xf32, #graph.dims<[T, 8]>>
+  // CHECK: graph.slice %{{.*}} offsets [0, 1, 0]
+  // CHECK: %[[B:.*]] = graph.convert
+  // CHECK: %[[SUM:.*]] = graph.add %[[A]], %[[B]]
+  // CHECK: graph.convert %[[SUM]]
+  // CHECK-NOT: graph.reduce
+  %y = graph.reduce sum %x dims [1] : tensor<?x2x8xbf16, #graph.dims<[T, 2, 8]>> -> tensor<?x8xbf16, #graph.dims<[T, 8]>>
+  return %y : tensor<?x8xbf16, #graph.dims<[T, 8]>>
+}
+
+// Longer ones, and several, move to the end.
+// CHECK-LABEL: @long_reduction
+func.func @long_reduction(%x: tensor<3x64x8xf32>) -> (tensor<3x8xf32>, tensor<64xf32>) {
+  // CHECK: %[[MOVED:.*]] = graph.transpose %{{.*}} permutation [0, 2, 1]
+  // CHECK: graph.reduce max %[[MOVED]] dims [2] : tensor<3x8x64xf32> -> tensor<3x8xf32>
+  %y = graph.reduce max %x dims [1] : tensor<3x64x8xf32> -> tensor<3x8xf32>
+  // CHECK: %[[BOTH:.*]] = graph.transpose %{{.*}} permutation [1, 0, 2]
+  // CHECK: %[[JOINED:.*]] = graph.reshape %[[BOTH]] : tensor<64x3x8xf32> -> tensor<64x24xf32>
+  // CHECK: graph.reduce sum %[[JOINED]] dims [1]
+  %z = graph.reduce sum %x dims [0, 2] : tensor<3x64x8xf32> -> tensor<64xf32>
+  return %y, %z : tensor<3x8xf32>, tensor<64xf32>
 }

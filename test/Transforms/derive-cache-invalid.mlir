@@ -390,3 +390,70 @@ func.func @takes_symbol(%ids: !ids {graph.role = "token_ids"}) -> (!x {graph.rol
   %x = graph.iota dim 1 : !x
   return %x : !x
 }
+
+// -----
+
+!ids = tensor<?x?xi64, #graph.dims<[B, S]>>
+!x = tensor<?x?x4xf32, #graph.dims<[B, S, 4]>>
+
+func.func @experts_sum_tokens(%ids: !ids {graph.role = "token_ids"}) -> (!x {graph.role = "logits"}) attributes {graph.phase = "plain"} {
+  %l = graph.iota dim 0 : tensor<4x?xf32, #graph.dims<[4, S]>>
+  %w = graph.iota dim 0 : tensor<2x4x?xf32, #graph.dims<[2, 4, S]>>
+  %e = graph.constant dense<0> : tensor<4x1xi32>
+  // expected-remark @below {{'graph.expert_dot' sums over the tokens}}
+  %y = graph.expert_dot %l, %w, %e : tensor<4x?xf32, #graph.dims<[4, S]>>, tensor<2x4x?xf32, #graph.dims<[2, 4, S]>>, tensor<4x1xi32> -> tensor<4x1x4xf32>
+  %m = graph.reduce sum %y dims [1, 2] : tensor<4x1x4xf32> -> tensor<4xf32>
+  %z = graph.broadcast %m dims [2] : tensor<4xf32> -> !x
+  return %z : !x
+}
+
+// -----
+
+!ids = tensor<?x?xi64, #graph.dims<[B, S]>>
+!x = tensor<?x?x4xf32, #graph.dims<[B, S, 4]>>
+
+!e = tensor<?x?x1xi64, #graph.dims<[B, S, 1]>>
+!y = tensor<?x?x1x4xf32, #graph.dims<[B, S, 1, 4]>>
+
+func.func @experts_look_up_tokens(%ids: !ids {graph.role = "token_ids"}) -> (!x {graph.role = "logits"}) attributes {graph.phase = "plain"} {
+  %table = graph.constant dense<1.0> : tensor<4x4xf32>
+  %x = graph.gather %table, %ids : tensor<4x4xf32>, !ids -> !x
+  %w = graph.iota dim 1 : tensor<?x4x4xf32, #graph.dims<[S, 4, 4]>>
+  %e = graph.reshape %ids : !ids -> !e
+  // expected-remark @below {{'graph.expert_dot' looks up other tokens}}
+  %y = graph.expert_dot %x, %w, %e : !x, tensor<?x4x4xf32, #graph.dims<[S, 4, 4]>>, !e -> !y
+  %z = graph.reshape %y : !y -> !x
+  return %z : !x
+}
+
+// -----
+
+!ids = tensor<?x?xi64, #graph.dims<[B, S]>>
+!x = tensor<?x?x4xf32, #graph.dims<[B, S, 4]>>
+
+!y = tensor<4x?x4xf32, #graph.dims<[4, S, 4]>>
+
+func.func @experts_along_tokens(%ids: !ids {graph.role = "token_ids"}) -> (!x {graph.role = "logits"}) attributes {graph.phase = "plain"} {
+  %l = graph.constant dense<1.0> : tensor<4x4xf32>
+  %w = graph.constant dense<1.0> : tensor<2x4x4xf32>
+  %e = graph.iota dim 0 : tensor<4x?xi32, #graph.dims<[4, S]>>
+  // expected-remark @below {{'graph.expert_dot' chooses experts along the tokens}}
+  %y = graph.expert_dot %l, %w, %e : tensor<4x4xf32>, tensor<2x4x4xf32>, tensor<4x?xi32, #graph.dims<[4, S]>> -> !y
+  %m = graph.reduce sum %y dims [0] : !y -> tensor<?x4xf32, #graph.dims<[S, 4]>>
+  %z = graph.broadcast %m dims [1, 2] : tensor<?x4xf32, #graph.dims<[S, 4]>> -> !x
+  return %z : !x
+}
+
+// -----
+
+!ids = tensor<?x?xi64, #graph.dims<[B, S]>>
+!x = tensor<?x?x4xf32, #graph.dims<[B, S, 4]>>
+
+func.func @largest_tokens(%ids: !ids {graph.role = "token_ids"}) -> (!x {graph.role = "logits"}) attributes {graph.phase = "plain"} {
+  %l = graph.iota dim 0 : tensor<4x?xf32, #graph.dims<[4, S]>>
+  // expected-remark @below {{'graph.top_k' takes the largest of the tokens}}
+  %v, %i = graph.top_k %l k 1 : tensor<4x?xf32, #graph.dims<[4, S]>> -> tensor<4x1xf32>, tensor<4x1xi32>
+  %m = graph.reshape %v : tensor<4x1xf32> -> tensor<4xf32>
+  %z = graph.broadcast %m dims [2] : tensor<4xf32> -> !x
+  return %z : !x
+}

@@ -1,5 +1,5 @@
-// RUN: mlsys-opt %s -split-input-file -mlsys-fuse | FileCheck %s
-// RUN: mlsys-opt %s -split-input-file -mlsys-fuse --remarks-filter=fusion --remark-format=emitRemark 2>&1 | FileCheck %s --check-prefix=REMARK
+// RUN: mlsys-opt %s -split-input-file -mlsys-decompose -mlsys-fuse | FileCheck %s
+// RUN: mlsys-opt %s -split-input-file -mlsys-decompose -mlsys-fuse --remarks-filter=fusion --remark-format=emitRemark 2>&1 | FileCheck %s --check-prefix=REMARK
 
 // A chain of elementwise operations is one kernel.
 // CHECK-LABEL: @chain
@@ -122,6 +122,71 @@ func.func @dependent_siblings(%x: tensor<8x8xf32>, %w: tensor<8x8xf32>) -> tenso
   %0 = graph.dot %x, %w batch [] x [] contract [1] x [1] : tensor<8x8xf32>, tensor<8x8xf32> -> tensor<8x8xf32>
   %1 = graph.dot %x, %0 batch [] x [] contract [1] x [1] : tensor<8x8xf32>, tensor<8x8xf32> -> tensor<8x8xf32>
   return %1 : tensor<8x8xf32>
+}
+
+// -----
+
+// Products with the same experts are one kernel with what follows them; the product that reads
+// its result is another, and the sum over the experts a third.
+// CHECK-LABEL: @experts
+// CHECK: %[[H:.*]] = graph.fusion "dot"(%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}})
+// CHECK: graph.expert_dot
+// CHECK: graph.expert_dot
+// CHECK: graph.mul
+// CHECK: graph.yield
+// CHECK: graph.fusion "dot"(%[[H]],
+// CHECK: graph.expert_dot
+// CHECK: graph.mul
+// CHECK: graph.yield
+// CHECK: graph.fusion "loop"
+// CHECK: graph.add
+// CHECK-NOT: graph.fusion
+// REMARK: graph.expert_dot into graph.expert_dot: dots have different left sides
+func.func @experts(%x: tensor<8x16xf32>, %gate: tensor<4x32x16xf32>, %up: tensor<4x32x16xf32>,
+                   %down: tensor<4x16x32xf32>, %e: tensor<8x2xi32>, %p: tensor<8x2xf32>) -> tensor<8x16xf32> {
+  %0 = graph.expert_dot %x, %gate, %e : tensor<8x16xf32>, tensor<4x32x16xf32>, tensor<8x2xi32> -> tensor<8x2x32xf32>
+  %1 = graph.expert_dot %x, %up, %e : tensor<8x16xf32>, tensor<4x32x16xf32>, tensor<8x2xi32> -> tensor<8x2x32xf32>
+  %2 = graph.sigmoid %0 : tensor<8x2x32xf32>
+  %3 = graph.mul %2, %1 : tensor<8x2x32xf32>
+  %4 = graph.expert_dot %3, %down, %e : tensor<8x2x32xf32>, tensor<4x16x32xf32>, tensor<8x2xi32> -> tensor<8x2x16xf32>
+  %5 = graph.broadcast %p dims [0, 1] : tensor<8x2xf32> -> tensor<8x2x16xf32>
+  %6 = graph.mul %4, %5 : tensor<8x2x16xf32>
+  %7 = graph.slice %6 offsets [0, 0, 0] : tensor<8x2x16xf32> -> tensor<8x1x16xf32>
+  %8 = graph.reshape %7 : tensor<8x1x16xf32> -> tensor<8x16xf32>
+  %9 = graph.slice %6 offsets [0, 1, 0] : tensor<8x2x16xf32> -> tensor<8x1x16xf32>
+  %10 = graph.reshape %9 : tensor<8x1x16xf32> -> tensor<8x16xf32>
+  %11 = graph.add %8, %10 : tensor<8x16xf32>
+  return %11 : tensor<8x16xf32>
+}
+
+// -----
+
+// A router and its experts read the same tokens, but their rows differ; so do those of other experts.
+// CHECK-LABEL: @other_rows
+// CHECK-COUNT-3: graph.fusion "dot"
+// CHECK-NOT: graph.fusion "dot"
+func.func @other_rows(%x: tensor<8x16xf32>, %r: tensor<4x16xf32>, %w: tensor<4x32x16xf32>, %e: tensor<8x2xi32>, %f: tensor<8x2xi32>)
+    -> (tensor<8x4xf32>, tensor<8x2x32xf32>, tensor<8x2x32xf32>) {
+  %0 = graph.dot %x, %r batch [] x [] contract [1] x [1] : tensor<8x16xf32>, tensor<4x16xf32> -> tensor<8x4xf32>
+  %1 = graph.expert_dot %x, %w, %e : tensor<8x16xf32>, tensor<4x32x16xf32>, tensor<8x2xi32> -> tensor<8x2x32xf32>
+  %2 = graph.expert_dot %x, %w, %f : tensor<8x16xf32>, tensor<4x32x16xf32>, tensor<8x2xi32> -> tensor<8x2x32xf32>
+  return %0, %1, %2 : tensor<8x4xf32>, tensor<8x2x32xf32>, tensor<8x2x32xf32>
+}
+
+// -----
+
+// The whole of a router: softmax, the largest, their sum.
+// CHECK-LABEL: @router
+// CHECK: graph.fusion "row"
+// CHECK-NOT: graph.fusion
+// CHECK: return
+func.func @router(%x: tensor<8x4xf32>) -> (tensor<8x2xf32>, tensor<8x2xi32>) {
+  %p = graph.softmax %x dim 1 : tensor<8x4xf32>
+  %v, %i = graph.top_k %p k 2 : tensor<8x4xf32> -> tensor<8x2xf32>, tensor<8x2xi32>
+  %s = graph.reduce sum %v dims [1] : tensor<8x2xf32> -> tensor<8xf32>
+  %t = graph.broadcast %s dims [0] : tensor<8xf32> -> tensor<8x2xf32>
+  %w = graph.div %v, %t : tensor<8x2xf32>
+  return %w, %i : tensor<8x2xf32>, tensor<8x2xi32>
 }
 
 // -----

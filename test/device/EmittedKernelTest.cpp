@@ -10,22 +10,12 @@
 
 #include "KernelTest.h"
 
-#include "runtime/CpuDevice.h"
-
 #include <gtest/gtest.h>
-
-#include <fstream>
 
 using namespace mlsys;
 using namespace mlsys::test;
 
 namespace {
-
-std::string readInput(const std::string &name) {
-  std::ifstream file(std::string(MLSYS_KERNEL_INPUTS) + "/" + name);
-  EXPECT_TRUE(file) << name;
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 std::vector<std::string> splitModules(const std::string &text) {
   std::vector<std::string> parts;
@@ -37,12 +27,6 @@ std::vector<std::string> splitModules(const std::string &text) {
   }
   parts.push_back(text.substr(start));
   return parts;
-}
-
-void replace(std::string &text, const std::string &from, int64_t value) {
-  std::string to = std::to_string(value);
-  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
-    text.replace(at, from.size(), to);
 }
 
 /// One token, fewer than a tile has, a whole tile, and more than one.
@@ -67,29 +51,6 @@ void compareAll(KernelTest &test) {
     for (int64_t tokens : tokenCounts)
       test.compare(function, tokens);
   }
-}
-
-struct Variant {
-  std::string type, target;
-};
-
-void PrintTo(const Variant &variant, std::ostream *os) {
-  *os << variant.type << " on " << variant.target;
-}
-
-std::vector<Variant> variants() {
-  std::vector<Variant> all;
-  for (std::string target : {"cuda", "x86-64-v3", "x86-64-v4", "avx512bf16", "amx"})
-    if (target == "cuda" || rt::cpuSupports(target))
-      for (std::string type : {"f32", "bf16", "f16"})
-        all.push_back({type, target});
-  return all;
-}
-
-std::string nameOf(const testing::TestParamInfo<Variant> &info) {
-  std::string name = info.param.type + "_" + info.param.target;
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
 }
 
 class Kernels : public testing::TestWithParam<Variant> {};
@@ -124,6 +85,6 @@ TEST_P(Kernels, Attention) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Emitted, Kernels, testing::ValuesIn(variants()), nameOf);
+INSTANTIATE_TEST_SUITE_P(Emitted, Kernels, testing::ValuesIn(variants()), nameOfVariant);
 
 } // namespace

@@ -16,6 +16,7 @@
 #include "runtime/CpuDevice.h"
 #include "runtime/HostCudaDevice.h"
 #include "runtime/Program.h"
+#include "runtime/WeightLoader.h"
 
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -24,6 +25,8 @@
 #include "mlir/Pass/PassRegistry.h"
 
 #include <gtest/gtest.h>
+
+#include <fstream>
 
 using namespace mlir;
 using namespace mlsys;
@@ -60,10 +63,44 @@ struct KernelTest::Batch {
   }
 };
 
-static std::string replaceAll(std::string text, const std::string &from, const std::string &to) {
+std::string mlsys::test::replaceAll(std::string text, const std::string &from,
+                                    const std::string &to) {
   for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
     text.replace(at, from.size(), to);
   return text;
+}
+
+//===----------------------------------------------------------------------===//
+// Variants and texts
+//===----------------------------------------------------------------------===//
+
+void mlsys::test::PrintTo(const Variant &variant, std::ostream *os) {
+  *os << variant.type << " on " << variant.target;
+}
+
+std::vector<Variant> mlsys::test::variants() {
+  std::vector<Variant> all;
+  for (std::string target : {"cuda", "x86-64-v3", "x86-64-v4", "avx512bf16", "amx"})
+    if (target == "cuda" || rt::cpuSupports(target))
+      for (std::string type : {"f32", "bf16", "f16"})
+        all.push_back({type, target});
+  return all;
+}
+
+std::string mlsys::test::nameOfVariant(const testing::TestParamInfo<Variant> &info) {
+  std::string name = info.param.type + "_" + info.param.target;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
+std::string mlsys::test::readInput(const std::string &name) {
+  std::ifstream file(std::string(MLSYS_KERNEL_INPUTS) + "/" + name);
+  EXPECT_TRUE(file) << name;
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void mlsys::test::replace(std::string &text, const std::string &from, int64_t value) {
+  text = replaceAll(std::move(text), from, std::to_string(value));
 }
 
 //===----------------------------------------------------------------------===//
@@ -164,14 +201,21 @@ void KernelTest::load(const std::string &text, const std::string &type) {
   program.format_version = 1;
   program.targets.push_back(std::move(*emitted));
   packed = packProgram(program);
-  const program::TargetProgram &loaded = *rt::verifyProgram(packed, 0).targets()->Get(0);
+  const program::Program &verified = rt::verifyProgram(packed, 0);
+  const program::TargetProgram &loaded = *verified.targets()->Get(0);
+  // Weights are random numbers, not from files.
+  rt::WeightFiles files(verified, ".", {});
   device = isCpu() ? rt::createCpuDevice({"cpu", 2})
                    : std::make_unique<rt::HostCudaDevice>(0, rt::hostScheduleFromEnvironment());
   for (uint32_t i = 0; i < rt::length(loaded.constants()); ++i) {
     const program::Constant &constant = *loaded.constants()->Get(i);
-    ASSERT_FALSE(constant.source()) << "the functions of this test have no weight files";
-    constants.push_back(device->allocate(constant.bytes()));
-    device->upload(constants.back(), constant.data()->data(), constant.bytes());
+    std::vector<std::byte> bytes(constant.bytes());
+    rt::loadConstant(constant, files, bytes,
+                     [](int64_t count, const std::function<void(int64_t, int64_t)> &body) {
+                       body(0, count);
+                     });
+    constants.push_back(device->allocate(bytes.size()));
+    device->upload(constants.back(), bytes.data(), bytes.size());
   }
   executor = std::make_unique<rt::Executor>(loaded, *device, constants);
   if (loaded.cache()) {
@@ -179,7 +223,9 @@ void KernelTest::load(const std::string &text, const std::string &type) {
                              cachePages(loaded.cache()->page_size()));
     executor->setCache(cache);
   }
-  interpreter = std::make_unique<Interpreter>(*reference);
+  llvm::Expected<WeightProvider> weights = makeFileWeightProvider(*reference, ".");
+  ASSERT_TRUE(static_cast<bool>(weights)) << llvm::toString(weights.takeError());
+  interpreter = std::make_unique<Interpreter>(*reference, *weights);
 }
 
 KernelTest::~KernelTest() {

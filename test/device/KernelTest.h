@@ -14,10 +14,27 @@
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/OwningOpRef.h"
 
+#include <gtest/gtest.h>
+
 #include <memory>
 #include <random>
 
 namespace mlsys::test {
+
+/// What kernels are compiled for: a float type, and "cuda" or an instruction set of this machine.
+struct Variant {
+  std::string type, target;
+};
+void PrintTo(const Variant &variant, std::ostream *os);
+std::vector<Variant> variants();
+/// Names a test's instance.
+std::string nameOfVariant(const testing::TestParamInfo<Variant> &info);
+
+/// A file of test/device/Inputs.
+std::string readInput(const std::string &name);
+/// Puts something else in the place of each `from`.
+std::string replaceAll(std::string text, const std::string &from, const std::string &to);
+void replace(std::string &text, const std::string &from, int64_t value);
 
 /// The new tokens of one request and those that are in the cache already.
 struct Request {

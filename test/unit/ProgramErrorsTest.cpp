@@ -74,7 +74,7 @@ TEST(ProgramErrors, NamesAndSizes) {
            [](ProgramT &p) { first(p).inputs[0]->dims = {"N", "M"}; }},
           {"it does not have the size of its constant",
            [](ProgramT &p) { first(p).buffers[3]->bytes = expr({Const, 17}); }},
-          {"constant 'w': panels have two dimensions",
+          {"constant 'w': panels have two or three dimensions",
            [](ProgramT &p) { weights(p).layout = Layout::Panels; }},
           {"constant 'w': wrong panel size",
            [](ProgramT &p) {

@@ -55,9 +55,11 @@ struct Loading {
     constant.layout = Layout::Panels;
     constant.block = block;
     constant.pair = pair;
-    int64_t rows = (constant.shape[0] + block - 1) / block * block;
-    int64_t columns = (constant.shape[1] + pair - 1) / pair * pair;
-    constant.bytes = tensorBytes(constant.dtype, std::vector<int64_t>{rows, columns});
+    size_t rank = constant.shape.size();
+    int64_t matrices = rank == 3 ? constant.shape[0] : 1;
+    int64_t rows = (constant.shape[rank - 2] + block - 1) / block * block;
+    int64_t columns = (constant.shape[rank - 1] + pair - 1) / pair * pair;
+    constant.bytes = tensorBytes(constant.dtype, std::vector<int64_t>{matrices, rows, columns});
     return *this;
   }
   /// Makes `bytes` the appended data and the source.
@@ -165,6 +167,21 @@ TEST(WeightLoader, Panels) {
       ASSERT_EQ(bf16[i], f32ToBf16(expected)) << i;
     }
   }
+}
+
+/// The matrices of experts lie one after another, each padded by itself.
+TEST(WeightLoader, PanelsOfExperts) {
+  std::vector<float> values = ramp(3 * 37 * 50), together;
+  for (int64_t expert = 0; expert < 3; ++expert) {
+    std::vector<float> part(values.begin() + expert * 37 * 50, values.begin() + (expert + 1) * 37 * 50);
+    std::vector<float> alone =
+        Loading().matrix({37, 50}, DType::F32, DType::F32).panels(32, 2).from(part).loadAs<float>();
+    EXPECT_EQ(alone.size(), 64u * 50);
+    together.insert(together.end(), alone.begin(), alone.end());
+  }
+  EXPECT_EQ(
+      Loading().matrix({3, 37, 50}, DType::F32, DType::F32).panels(32, 2).from(values).loadAs<float>(),
+      together);
 }
 
 TEST(WeightLoader, QuantizedFile) {
@@ -322,7 +339,7 @@ TEST(WeightLoader, BadConstants) {
   refused([](Constant &c) { c.dtype = DType::Q8_0; }, "constant w has type q8_0");
   refused([](Constant &c) { c.dtype = static_cast<DType>(50); }, "element type 50");
   refused([](Constant &c) { c.layout = static_cast<Layout>(9); }, "constant w has layout 9");
-  refused([](Constant &c) { c.layout = Layout::Panels; }, "panels need a matrix, a block of 1");
+  refused([](Constant &c) { c.layout = Layout::Panels; }, "panels need a matrix or matrices, a block");
   auto asPanels = [](int64_t block, int64_t pair, std::vector<int64_t> shape) {
     return [=](Constant &c) {
       c.layout = Layout::Panels;
@@ -331,10 +348,10 @@ TEST(WeightLoader, BadConstants) {
       c.shape = shape;
     };
   };
-  refused(asPanels(16, 0, {4, 64}), "panels need a matrix");
-  refused(asPanels(1 << 20, 1, {4, 64}), "panels need a matrix");
-  refused(asPanels(16, 100, {4, 64}), "panels need a matrix");
-  refused(asPanels(16, 2, {256}), "panels need a matrix");
+  refused(asPanels(16, 0, {4, 64}), "panels need a matrix or matrices");
+  refused(asPanels(1 << 20, 1, {4, 64}), "panels need a matrix or matrices");
+  refused(asPanels(16, 100, {4, 64}), "panels need a matrix or matrices");
+  refused(asPanels(16, 2, {256}), "panels need a matrix or matrices");
   refused(asPanels(16, 2, {INT64_MAX, 1}), "too large");
   refused([](Constant &c) { c.source->bytes = 1020; },
           "tensor w.stored has 1020 bytes, but shape [4, 64] of f32 needs 1024");

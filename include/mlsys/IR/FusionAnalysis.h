@@ -13,7 +13,7 @@
 //     slice, concat, gather, iota, last_token. Any element of the result can be
 //     computed from single elements of the operands.
 //   * reductions: graph.reduce.
-//   * heroes: graph.dot, graph.attention, graph.paged_attention.
+//   * heroes: graph.dot, graph.expert_dot, graph.attention, graph.paged_attention.
 // A cache_write is a sink: it stores the elements of its input and yields the
 // layer.
 //
@@ -34,6 +34,9 @@
 //              indexable; each output (or sink's input) has M * N elements in the
 //              row-major order of [M, N] and reads its dots at the same row, at
 //              columns of the same aligned group of `mixing` columns.
+//              Or products with experts (graph.expert_dot) of a common left side and common
+//              experts, both from outside but for reshapes. A row is then a pair of a token and
+//              one of its experts; otherwise the same holds.
 //   attention  One attention or paged_attention and nothing else but reshapes
 //              of its query and result.
 //
@@ -49,7 +52,7 @@ enum class FusionKind { Loop, Row, Dot, Attention };
 /// Dots that one tile computes together, because an output needs them at the
 /// same element (gate and up). All have the same N.
 struct DotGroup {
-  llvm::SmallVector<DotOp> dots;
+  llvm::SmallVector<mlir::Operation *> dots;
   /// The columns of the right sides (equal for all dots of the group).
   int64_t columns = 0;
   /// The epilogue reads other columns inside aligned groups of this many: 1 when
@@ -70,10 +73,25 @@ struct FusionStructure {
   /// dot: the common left side and its contracted extent.
   mlir::Value lhs;
   int64_t contracted = 0;
+  /// dot with experts: the expert of each row, how many experts there are and how many
+  /// consecutive rows share a row of the left side. Null for plain dots.
+  mlir::Value experts;
+  int64_t numExperts = 0, rowsPerLeft = 1;
   llvm::SmallVector<DotGroup> groups;
   /// attention: the hero.
   mlir::Operation *hero = nullptr;
 };
+
+/// True for the heroes of fusions of kind dot.
+bool isDot(mlir::Operation *op);
+/// The sides of a graph.dot or graph.expert_dot.
+mlir::Value getLeft(mlir::Operation *dot);
+mlir::Value getRight(mlir::Operation *dot);
+/// The columns that a dot has in a fusion: those of its right side's matrix or matrices.
+int64_t getColumns(mlir::Operation *dot);
+
+/// The value that `value` is a reshape of, or itself.
+mlir::Value behindReshapes(mlir::Value value);
 
 /// True for the operations called indexable above.
 bool isIndexable(mlir::Operation *op);

@@ -340,6 +340,34 @@ def Graph_DotOp : Graph_PureOp<"dot"> {
   let hasVerifier = 1;
 }
 
+def Graph_ExpertDotOp : Graph_PureOp<"expert_dot"> {
+  let summary = "Products of rows with the matrices of chosen experts";
+  let description = [{
+    `lhs` is [..., D], a row for each token, or [..., K, D], a row for each of the token's K
+    experts; `rhs` is [E, N, D], a matrix for each expert; `experts` is [..., K].
+    `result[..., k, n]` is the sum over d of `lhs[..., (k,) d] * rhs[experts[..., k], n, d]`, in
+    f32 for 16-bit types. The result's element type is the operands' or f32. An expert outside
+    0 to E - 1 gives an undefined row.
+
+    ```mlir
+    %y = graph.expert_dot %x, %w, %e
+       : tensor<4x64xf32>, tensor<8x128x64xf32>, tensor<4x2xi32> -> tensor<4x2x128xf32>
+    ```
+  }];
+  let arguments = (ins Graph_FloatTensor:$lhs, Graph_FloatTensor:$rhs, Graph_IndexTensor:$experts);
+  let results = (outs Graph_FloatTensor:$result);
+  let assemblyFormat = [{
+    $lhs `,` $rhs `,` $experts attr-dict `:` type($lhs) `,` type($rhs) `,` type($experts) `->` type($result)
+  }];
+  let extraClassDeclaration = [{
+    /// Whether `lhs` has a row for each expert of a token instead of one for the token.
+    bool hasRowPerExpert() {
+      return getLhs().getType().getRank() > getExperts().getType().getRank();
+    }
+  }];
+  let hasVerifier = 1;
+}
+
 def Graph_AttentionOp : Graph_PureOp<"attention",
     [AllTypesMatch<["query", "result"]>, AllTypesMatch<["key", "value"]>]> {
   let summary = "Scaled dot-product attention over whole sequences";
@@ -543,6 +571,24 @@ def Graph_SoftmaxOp : Graph_PureOp<"softmax", [SameOperandsAndResultType]> {
   let hasVerifier = 1;
 }
 
+def Graph_TopKOp : Graph_PureOp<"top_k", [AllElementTypesMatch<["input", "values"]>]> {
+  let summary = "The k largest elements of the last dimension and where they are";
+  let description = [{
+    In descending order; of equal elements the one with the lower index comes first. NaN counts as
+    the largest.
+
+    ```mlir
+    %v, %i = graph.top_k %x k 2 : tensor<4x8xf32> -> tensor<4x2xf32>, tensor<4x2xi32>
+    ```
+  }];
+  let arguments = (ins Graph_FloatTensor:$input, I64Attr:$k);
+  let results = (outs Graph_FloatTensor:$values, Graph_IndexTensor:$indices);
+  let assemblyFormat = [{
+    $input `k` $k attr-dict `:` type($input) `->` type($values) `,` type($indices)
+  }];
+  let hasVerifier = 1;
+}
+
 //===----------------------------------------------------------------------===//
 // Fusions
 //===----------------------------------------------------------------------===//
@@ -557,7 +603,8 @@ def Graph_FusionOp : Graph_Op<"fusion", [IsolatedFromAbove, Pure,
     The block's arguments are the inputs. `kind` is the shape of the kernel:
     `loop` (pointwise at every output index), `row` (reductions over the last
     dimension, one row at a time), `dot` (one or more sibling dots with the
-    same left side, its prologue before and epilogue after), `attention`.
+    same left side, its prologue before and epilogue after, or sibling products with experts),
+    `attention`.
     FusionAnalysis.h says which bodies each kind may have.
 
     ```mlir

@@ -100,7 +100,8 @@ def Kernel_ConstantOp : Kernel_Op<"constant", [Pure]> {
   let summary = "A buffer of constant elements, in the layout that kernels read";
   let description = [{
     Either `source` (a weight file) or `value` (elements in row-major order). `block` and `pair` not 0
-    mean the layout Panels of Program.fbs: [N, K] stored as [N/block][K/pair][block][pair].
+    mean the layout Panels of Program.fbs: [N, K] stored as [N/block][K/pair][block][pair], and
+    [E, N, K] as E such matrices.
     Equal constants become one in the program.
 
     ```mlir
@@ -229,7 +230,8 @@ def Kernel_ContractOp : Kernel_Op<"contract", [SingleBlock, NoTerminator, AttrSi
     with its constants: matmul [BM, BN, BK, stages, warpsM, warpsN], gemv [rows, BN, warps,
     chunk]. A is the row-major buffer `lhs`, or what the prologue computes for (%m, %k) as f32. The
     epilogue's arguments are the tile's first row and column and its numbers of rows and
-    columns inside the matrix; it reads sums with `kernel.tile_load`.
+    columns inside the matrix; it reads sums with `kernel.tile_load`. With `rows`, row m is
+    row `rows[m] / rows_per_left` of `lhs`; with `offset`, the weights begin at that element.
 
     ```mlir
     kernel.contract "gemv" [1, 16, 8, 1024] weights(%w : memref<?xbf16>) lhs(%x : memref<?xbf16>)
@@ -238,15 +240,40 @@ def Kernel_ContractOp : Kernel_Op<"contract", [SingleBlock, NoTerminator, AttrSi
   }];
   let arguments = (ins StrAttr:$method, DenseI32ArrayAttr:$config,
                        Variadic<Kernel_FlatBuffer>:$weights, Optional<Kernel_FlatBuffer>:$lhs,
+                       Optional<Kernel_FlatBuffer>:$rows,
+                       DefaultValuedAttr<I64Attr, "1">:$rows_per_left, Optional<Index>:$offset,
                        Index:$m, Index:$n, Index:$k, Index:$row0, Index:$col0);
   let regions = (region MaxSizedRegion<1>:$prologue, SizedRegion<1>:$epilogue);
   let assemblyFormat = [{
     $method $config `weights` `(` $weights `:` type($weights) `)` (`lhs` `(` $lhs^ `:` type($lhs) `)`)?
+    (`rows` `(` $rows^ `:` type($rows) `)`)? (`offset` `(` $offset^ `)`)?
     `shape` `(` $m `,` $n `,` $k `)` `at` `(` $row0 `,` $col0 `)` attr-dict-with-keyword
     `prologue` $prologue `epilogue` $epilogue
   }];
   let hasVerifier = 1;
   let hasRegionVerifier = 1;
+}
+
+def Kernel_CollectRowsOp : Kernel_Op<"collect_rows"> {
+  let summary = "Lists rows that chose an expert";
+  let description = [{
+    Of the rows r below `rows` with `experts[r] == expert`, in order, those with the numbers `skip` and
+    following go into `list`, as many as it has room for. Gives how many such rows there are. All
+    threads of the block take part.
+
+    ```mlir
+    %total = kernel.collect_rows %experts [%rows] expert %e skip %s into %list
+      : memref<?xi32>, memref<64xi32>
+    ```
+  }];
+  let arguments = (ins Kernel_FlatBuffer:$experts, Index:$rows, Index:$expert, Index:$skip,
+                       Kernel_FlatBuffer:$list);
+  let results = (outs Index:$total);
+  let assemblyFormat = [{
+    $experts `[` $rows `]` `expert` $expert `skip` $skip `into` $list attr-dict
+    `:` type($experts) `,` type($list)
+  }];
+  let hasVerifier = 1;
 }
 
 def Kernel_TileLoadOp : Kernel_Op<"tile_load", [Pure]> {

@@ -14,8 +14,10 @@ def Decompose : Pass<"mlsys-decompose", "::mlir::ModuleOp"> {
   let description = [{
     `graph.embedding` becomes `graph.gather`, `graph.linear` a `graph.dot` and a bias,
     `graph.rms_norm`, `graph.rope`, `graph.silu` and `graph.softmax` elementwise
-    operations, reductions and data movement, in f32 where the composite says so. The
-    cosines and sines of a rotary embedding are made once a position, not once a head.
+    operations, reductions and data movement, in f32 where the composite says so.
+    `graph.top_k` becomes k rounds of a maximum and of the first place where it is. Reductions are
+    over the last dimension afterwards: a short one elsewhere is cut into slices, others are
+    transposed. The cosines and sines of a rotary embedding are made once a position, not once a head.
 
     ```mlir
     %y = graph.silu %x : tensor<4xf32>

@@ -44,7 +44,7 @@ inline void gemv_stage(const A &a, int m, int k0, int k, float *staged) {
       float value = 0.0f;
       if (row < m && at + j < k) {
         if constexpr (is_rows<A>)
-          value = convert<float>(a.data[(i64)row * a.stride + at + j]);
+          value = convert<float>(a.row(row)[at + j]);
         else
           value = (float)a(row, at + j);
       }

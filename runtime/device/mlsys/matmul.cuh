@@ -51,6 +51,7 @@ template <int BM_, int BN_, int BK_, int Stages_, int WarpsM_, int WarpsN_> stru
 template <class T> struct Rows {
   const T *data;
   i64 stride;
+  const T *row(int m) const { return data + (i64)m * stride; }
 };
 
 /// P matrices of the same shape that are multiplied by the same A.
@@ -119,7 +120,7 @@ inline void stage_rows(const A &a, int row0, int rows, int k0, int k, bool fast,
     int row = i / chunks, chunk = i % chunks, at = k0 + chunk * n;
     int valid = row0 + row < rows ? k - at : 0;
     if constexpr (is_rows<A>) {
-      stage_chunk(place(row, chunk), a.data + (i64)(row0 + row) * a.stride + at, a.data, valid, fast);
+      stage_chunk(place(row, chunk), valid > 0 ? a.row(row0 + row) + at : a.data, a.data, valid, fast);
     } else {
       vec<T, n> values;
       MLSYS_UNROLL

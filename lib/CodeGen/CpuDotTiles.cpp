@@ -1,0 +1,356 @@
+//===- CpuDotTiles.cpp - Tiles of products on the CPU ---------------------===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+
+#include "CpuDotTiles.h"
+
+#include "CpuLoops.h"
+#include "CpuMicroKernel.h"
+#include "RowReductions.h"
+#include "mlsys/CodeGen/CacheLayout.h"
+
+#include "mlir/Dialect/AMX/AMXDialect.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
+#include "llvm/Support/MathExtras.h"
+
+#include <numeric>
+
+using namespace mlir;
+using namespace mlsys;
+using namespace mlsys::graph;
+
+/// Rows that the AMX register tile covers.
+static constexpr int64_t amxRows = 32;
+
+static int64_t pairOf(Type rhsType) { return rhsType.isF32() ? 1 : 2; }
+
+/// The buffer of a dot's right side.
+static BlockArgument rightArgument(Operation *dot) { return cast<BlockArgument>(getRight(dot)); }
+
+void CpuDotTiles::loop(Value begin, Value end, int64_t step,
+                       llvm::function_ref<void(Value)> body) {
+  emitLoop(b, loc, begin, end, step, body);
+}
+
+//===----------------------------------------------------------------------===//
+// Plan
+//===----------------------------------------------------------------------===//
+
+LogicalResult CpuDotTiles::checkTypes() {
+  auto supported = [](Type type) { return type.isF32() || type.isBF16() || type.isF16(); };
+  for (const DotGroup &group : structure.groups)
+    for (Operation *dot : group.dots)
+      for (Value operand : {getLeft(dot), getRight(dot)})
+        if (Type type = getElementTypeOrSelf(operand.getType()); !supported(type))
+          return dot->emitOpError("has elements of type ")
+                 << type << "; the CPU multiplies f32, f16 and bf16";
+  return success();
+}
+
+bool CpuDotTiles::isPacked(Operation *dot) {
+  BlockArgument argument = rightArgument(dot);
+  return llvm::any_of(launch.panels, [&](const LaunchShape::Panels &panels) {
+    return panels.input == argument.getArgNumber();
+  });
+}
+
+DotShape CpuDotTiles::getShape(bool rowsKnown, int64_t rows) {
+  DotShape shape;
+  shape.rowsKnown = rowsKnown;
+  shape.rows = rows;
+  shape.contracted = structure.contracted;
+  shape.lhsType = getElementTypeOrSelf(structure.lhs.getType());
+  shape.columns = 0;
+  for (const DotGroup &group : structure.groups) {
+    shape.columns += group.columns;
+    shape.dots = std::max<int64_t>(shape.dots, group.dots.size());
+    for (Operation *dot : group.dots) {
+      Type type = getElementTypeOrSelf(getRight(dot).getType());
+      // One left side serves all: only if all are bf16 is it kept in bf16.
+      if (!shape.rhsType || shape.rhsType.isBF16())
+        shape.rhsType = type;
+    }
+  }
+  return shape;
+}
+
+int64_t CpuDotTiles::scratchRows() const {
+  return tiles.product == CpuProduct::Amx ? llvm::alignTo(tiles.rowBlock, amxRows)
+                                          : tiles.rowBlock;
+}
+
+void CpuDotTiles::allocLhs() {
+  lhsStride = tiles.lhsStride;
+  lhs = kernel.allocScratch(scratchRows() * lhsStride,
+                            readsBf16() ? Type(b.getBF16Type()) : Type(b.getF32Type()));
+}
+
+void CpuDotTiles::planGroups() {
+  int64_t mostColumns = 0;
+  size_t mostDots = 0;
+  for (const DotGroup &structureOfGroup : structure.groups) {
+    Group &group = groups.emplace_back();
+    group.structure = &structureOfGroup;
+    group.columnBlock = std::lcm(panelColumns, structureOfGroup.mixing);
+    group.blocks = llvm::divideCeil(structureOfGroup.columns, group.columnBlock);
+    group.firstBlock = blocks;
+    blocks += group.blocks;
+    mostColumns = std::max(mostColumns, group.columnBlock);
+    for (Operation *dot : structureOfGroup.dots) {
+      BlockArgument argument = rightArgument(dot);
+      Operation *producer = kernel.fusion.getInputs()[argument.getArgNumber()].getDefiningOp();
+      if (isa_and_nonnull<WeightOp, ConstantOp>(producer) && !isPacked(dot))
+        launch.panels.push_back({argument.getArgNumber(), panelColumns,
+                                 pairOf(getElementTypeOrSelf(argument.getType()))});
+    }
+    mostDots = std::max(mostDots, structureOfGroup.dots.size());
+  }
+  // The groups take turns with the same tiles.
+  while (sums.size() < mostDots)
+    sums.push_back(kernel.allocScratch(scratchRows() * mostColumns, b.getF32Type()));
+}
+
+//===----------------------------------------------------------------------===//
+// Products
+//===----------------------------------------------------------------------===//
+
+Value CpuDotTiles::asMatrix(Value buffer, int64_t columns) {
+  auto flat = cast<MemRefType>(buffer.getType());
+  auto type = MemRefType::get({ShapedType::kDynamic, columns}, flat.getElementType());
+  Value size = memref::DimOp::create(b, loc, buffer, 0);
+  OpFoldResult rows = math.div(size, columns);
+  return memref::ReinterpretCastOp::create(
+      b, loc, type, buffer, /*offset=*/b.getIndexAttr(0),
+      ArrayRef<OpFoldResult>{rows, b.getIndexAttr(columns)},
+      ArrayRef<OpFoldResult>{b.getIndexAttr(columns), b.getIndexAttr(1)});
+}
+
+void CpuDotTiles::emitRegisterTiles(Value rhs, Value rhsOffset, Value sum, Value column,
+                                    const Group &group, const Block &block,
+                                    int64_t firstContracted) {
+  Type rhsType = cast<MemRefType>(rhs.getType()).getElementType();
+  MicroKernel micro;
+  micro.vectors = tiles.vectors;
+  micro.width = tiles.width;
+  micro.rhsType = rhsType;
+  micro.pair = pairOf(rhsType);
+  micro.bf16Dot = readsBf16();
+  micro.unroll = tiles.unroll;
+  micro.prefetchBytes = tiles.prefetchBytes;
+  int64_t groupRows = tiles.product == CpuProduct::Amx ? 8 : tiles.rows;
+  emitRowGroups(b, loc, block.rows, groupRows, [&](Value local, int64_t rows) {
+    micro.rows = rows;
+    Value lhsRow = inPlace ? math.add(block.firstRow, local) : local;
+    for (int64_t first = 0; first < panelColumns; first += micro.columns()) {
+      MicroOperands operands;
+      operands.lhs = lhs;
+      operands.lhsOffset = math.add(math.mul(lhsRow, lhsStride), firstContracted);
+      operands.lhsStride = lhsStride;
+      operands.rhs = rhs;
+      operands.rhsOffset =
+          math.add(rhsOffset, firstContracted * panelColumns + first * micro.pair);
+      operands.rhsStride = panelColumns * micro.pair;
+      operands.steps =
+          constant(llvm::divideCeil(structure.contracted - firstContracted, micro.pair));
+      operands.tile = sum;
+      operands.tileOffset =
+          math.add(math.add(math.mul(local, group.columnBlock), column), first);
+      operands.tileStride = group.columnBlock;
+      operands.accumulate = firstContracted != 0;
+      emitMicroKernel(b, loc, micro, operands);
+    }
+  });
+}
+
+/// Two by two tiles of 16 rows and columns. The rows behind the last one are computed
+/// too, from whatever scratch holds, and not used.
+void CpuDotTiles::emitAmxTiles(Value rhs, Value rhsOffset, Value sum, Value column,
+                               const Group &group, const Block &block) {
+  constexpr int64_t tileRows = 16, tileContracted = 32;
+  auto sumType = amx::TileType::get({tileRows, tileRows}, b.getF32Type());
+  auto operandType = amx::TileType::get({tileRows, tileContracted}, b.getBF16Type());
+  int64_t pairRow = panelColumns * 2;
+  Value left = asMatrix(lhs, lhsStride), right = asMatrix(rhs, pairRow);
+  Value result = asMatrix(sum, group.columnBlock);
+  Value rhsRow = math.div(rhsOffset, pairRow);
+  int64_t whole = structure.contracted / tileContracted * tileContracted;
+  loop(constant(0), block.rows, amxRows, [&](Value local) {
+    Value zero = amx::TileZeroOp::create(b, loc, sumType);
+    SmallVector<Value> rows{local, math.add(local, tileRows)};
+    SmallVector<Value> columns{constant(0), constant(pairRow / 2)};
+    auto steps = scf::ForOp::create(b, loc, constant(0), constant(whole), constant(tileContracted),
+                                    SmallVector<Value>(4, zero));
+    {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(steps.getBody());
+      Value step = steps.getInductionVar();
+      Value panelRow = math.add(rhsRow, math.div(step, 2));
+      SmallVector<Value> a, w, next;
+      for (Value row : rows)
+        a.push_back(amx::TileLoadOp::create(b, loc, operandType, left, ValueRange{row, step}));
+      for (Value first : columns)
+        w.push_back(
+            amx::TileLoadOp::create(b, loc, operandType, right, ValueRange{panelRow, first}));
+      for (int64_t tile = 0; tile < 4; ++tile)
+        next.push_back(amx::TileMulFOp::create(b, loc, sumType, a[tile / 2], w[tile % 2],
+                                               steps.getRegionIterArg(tile)));
+      scf::YieldOp::create(b, loc, next);
+    }
+    for (int64_t tile = 0; tile < 4; ++tile)
+      amx::TileStoreOp::create(
+          b, loc, result,
+          ValueRange{rows[tile / 2], math.add(column, tile % 2 * tileRows)}, steps.getResult(tile));
+  });
+  if (whole != structure.contracted)
+    emitRegisterTiles(rhs, rhsOffset, sum, column, group, block, whole);
+}
+
+Value CpuDotTiles::emitPackedPanel(const Group &group, Operation *dot, Value panel) {
+  Value buffer = kernel.bufferOf(rightArgument(dot));
+  Type type = cast<MemRefType>(buffer.getType()).getElementType();
+  int64_t pair = pairOf(type), contracted = structure.contracted;
+  Value &packed = packScratch[type];
+  if (!packed)
+    packed = kernel.allocScratch(llvm::alignTo(contracted, pair) * panelColumns, type);
+  Value inMatrix = math.mul(panel, panelColumns);
+  Value columns =
+      math.min(constant(panelColumns), math.sub(constant(group.structure->columns), inMatrix));
+  Value first = expert ? math.add(math.mul(expert, group.structure->columns), inMatrix) : inMatrix;
+  loop(constant(0), columns, 1, [&](Value column) {
+    Value source = math.mul(math.add(first, column), contracted);
+    loop(constant(0), constant(contracted), 1, [&](Value k) {
+      Value element = memref::LoadOp::create(b, loc, buffer, math.add(source, k));
+      Value place = math.join(math.join(math.div(k, pair), constant(panelColumns), column),
+                              constant(pair), math.mod(k, pair));
+      memref::StoreOp::create(b, loc, element, packed, place);
+    });
+    if (contracted % pair != 0) {
+      Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
+      Value place = math.add(math.mul(column, pair),
+                             contracted / pair * panelColumns * pair + contracted % pair);
+      memref::StoreOp::create(b, loc, zero, packed, place);
+    }
+  });
+  return packed;
+}
+
+void CpuDotTiles::emitPanel(const Group &group, Operation *dot, Value sum, Value panel, Value column,
+                            const Block &block) {
+  Value rhs = kernel.bufferOf(rightArgument(dot));
+  int64_t pair = pairOf(cast<MemRefType>(rhs.getType()).getElementType());
+  Value offset = constant(0);
+  if (isPacked(dot)) {
+    int64_t matrixPanels = llvm::divideCeil(group.structure->columns, panelColumns);
+    if (expert)
+      panel = math.add(math.mul(expert, matrixPanels), panel);
+    offset = math.mul(panel, llvm::alignTo(structure.contracted, pair) * panelColumns);
+  } else {
+    rhs = emitPackedPanel(group, dot, panel);
+  }
+  if (tiles.product == CpuProduct::Amx)
+    emitAmxTiles(rhs, offset, sum, column, group, block);
+  else
+    emitRegisterTiles(rhs, offset, sum, column, group, block, 0);
+}
+
+void CpuDotTiles::emitPanels(const Group &group, const Block &block) {
+  Value firstPanel = math.div(block.firstColumn, panelColumns);
+  Value panels = math.ceilDiv(block.columns, panelColumns);
+  loop(constant(0), panels, 1, [&](Value local) {
+    Value panel = math.add(firstPanel, local), column = math.mul(local, panelColumns);
+    for (auto [dot, sum] : llvm::zip(group.structure->dots, sums))
+      emitPanel(group, dot, sum, panel, column, block);
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// Epilogue
+//===----------------------------------------------------------------------===//
+
+void CpuDotTiles::emitOutputs(const Group &group, Value row, Value column, int64_t width) {
+  Value linear = math.join(row, constant(group.structure->columns), column);
+  for (unsigned position : group.structure->outputs)
+    storeOutput(emitter, kernel, position, linear, width);
+}
+
+void CpuDotTiles::emitEpilogue(const Group &group, const Block &block) {
+  auto yield = cast<YieldOp>(kernel.fusion.getBody().front().getTerminator());
+  int64_t mixing = group.structure->mixing, width = tiles.width;
+  SmallVector<Value> stored;
+  for (unsigned position : group.structure->outputs)
+    stored.push_back(getStoredValue(yield.getValues()[position]));
+  for (auto [dot, sum] : llvm::zip(group.structure->dots, sums))
+    emitter.bind(dot->getResult(0), [&, sum = sum](ValueRange indices, int64_t width) {
+      Value column = math.sub(indices.back(), block.firstColumn);
+      return emitter.load(sum, math.add(math.mul(sumRow, group.columnBlock), column), width);
+    });
+  // A vector must not cross a row of an output of another shape.
+  auto splits = [&](Value value) {
+    auto type = cast<RankedTensorType>(value.getType());
+    std::optional<int64_t> last = getDim(type, type.getRank() - 1).asConstant();
+    return last != group.structure->columns && (!last || *last % width != 0);
+  };
+  while (width > 1 && (llvm::any_of(stored, splits) || (mixing > 1 && mixing % width != 0)))
+    width /= 2;
+  width = commonWidth(emitter, stored, width);
+  loop(constant(0), block.rows, 1, [&](Value local) {
+    sumRow = local;
+    Value row;
+    if (rowList)
+      row = arith::IndexCastOp::create(b, loc, b.getIndexType(),
+                                       memref::LoadOp::create(b, loc, rowList, local).getResult());
+    else
+      row = math.add(block.firstRow, local);
+    // Too long a group of columns is a loop like all others.
+    constexpr int64_t mostUnrolled = 32;
+    if (mixing == 1 || mixing / width > mostUnrolled) {
+      emitColumns(kernel, math, constant(0), block.columns, width, [&](Value column, int64_t width) {
+        emitOutputs(group, row, math.add(block.firstColumn, column), width);
+      });
+      return;
+    }
+    // Columns inside a group are constants, so that it is known which are mixed.
+    Value firstGroup = math.div(block.firstColumn, mixing);
+    loop(constant(0), math.div(block.columns, mixing), 1, [&](Value number) {
+      for (int64_t column = 0; column < mixing; column += width)
+        emitOutputs(group, row,
+                    math.join(math.add(firstGroup, number), constant(mixing), constant(column)),
+                    width);
+    });
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// Blocks of columns
+//===----------------------------------------------------------------------===//
+
+void CpuDotTiles::emitColumnBlock(const Group &group, Value number, Block block) {
+  int64_t columns = group.structure->columns;
+  block.firstColumn = math.mul(number, group.columnBlock);
+  block.columns = constant(group.columnBlock);
+  if (columns % group.columnBlock != 0)
+    block.columns = math.min(block.columns, math.sub(constant(columns), block.firstColumn));
+  emitPanels(group, block);
+  emitEpilogue(group, block);
+}
+
+void CpuDotTiles::emitColumnBlocks(const Block &block, Value firstBlock, Value endBlock) {
+  for (const Group &group : groups) {
+    // The part of the range that lies in this group.
+    auto inGroup = [&](Value number) -> Value {
+      if (groups.size() == 1)
+        return number;
+      Value first = constant(group.firstBlock);
+      Value above = arith::MaxUIOp::create(b, loc, number, first);
+      return math.min(arith::SubIOp::create(b, loc, above, first), constant(group.blocks));
+    };
+    loop(inGroup(firstBlock), inGroup(endBlock), 1,
+         [&](Value number) { emitColumnBlock(group, number, block); });
+  }
+}
+

@@ -1,0 +1,105 @@
+//===- CpuDotTiles.h - Tiles of products on the CPU -------------*- C++ -*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "SelectTiles.h"
+#include "mlsys/CodeGen/ElementEmitter.h"
+
+namespace mlsys {
+
+/// What a kernel of products does for a block of rows and one of columns: products of the rows,
+/// which are in scratch or in place, with panels of the right sides, and the epilogue. Who uses
+/// it says which rows and columns, and brings the rows there.
+class CpuDotTiles {
+public:
+  CpuDotTiles(KernelBuilder &kernel, const CpuTarget &target, LaunchShape &launch)
+      : kernel(kernel), target(target), launch(launch), structure(kernel.structure),
+        b(kernel.builder), loc(kernel.loc), emitter(kernel), math(emitter.index()) {}
+
+protected:
+  /// One group of dots and where its columns lie among the tasks of a row block.
+  struct Group {
+    const graph::DotGroup *structure;
+    /// Columns of a task, and the tasks of a row block: their number and the first one.
+    int64_t columnBlock, blocks, firstBlock;
+  };
+
+  /// The part of the tasks that is computed at once. Values are indices.
+  struct Block {
+    /// The first row and how many there are.
+    mlir::Value firstRow, rows;
+    /// The first column and how many there are; not set while only rows are known.
+    mlir::Value firstColumn, columns;
+  };
+
+  mlir::LogicalResult checkTypes();
+  /// The shape of the products, with the rows that are given.
+  DotShape getShape(bool rowsKnown, int64_t rows);
+  /// Lists the groups, asks for packed weights and makes room for sums. `tiles` are chosen.
+  void planGroups();
+  /// Rows in scratch, as `tiles` wants them.
+  void allocLhs();
+
+  /// The tasks [firstBlock, endBlock) of the rows of `block`.
+  void emitColumnBlocks(const Block &block, mlir::Value firstBlock, mlir::Value endBlock);
+
+  bool readsBf16() const { return tiles.product != CpuProduct::Fma; }
+  /// A loop, or just its body when it is known to run once.
+  void loop(mlir::Value begin, mlir::Value end, int64_t step,
+            llvm::function_ref<void(mlir::Value)> body);
+  mlir::Value constant(int64_t value) { return math.constant(value); }
+
+  KernelBuilder &kernel;
+  const CpuTarget &target;
+  LaunchShape &launch;
+  const graph::FusionStructure &structure;
+  mlir::OpBuilder &b;
+  mlir::Location loc;
+  ElementEmitter emitter;
+  IndexMath &math;
+
+  DotTiles tiles;
+  llvm::SmallVector<Group> groups;
+  /// Tasks of one row block.
+  int64_t blocks = 0;
+  /// Left rows, in scratch or in place, and the distance of two of them.
+  mlir::Value lhs;
+  int64_t lhsStride = 0;
+  bool inPlace = false;
+  /// Products with experts: the expert whose matrices are multiplied, and the row of the result
+  /// for each row of the block (a buffer of i64). Null otherwise.
+  mlir::Value expert, rowList;
+
+private:
+  void emitColumnBlock(const Group &group, mlir::Value number, Block block);
+  void emitPanels(const Group &group, const Block &block);
+  void emitPanel(const Group &group, mlir::Operation *dot, mlir::Value sum, mlir::Value panel,
+                 mlir::Value column, const Block &block);
+  void emitRegisterTiles(mlir::Value rhs, mlir::Value rhsOffset, mlir::Value sum,
+                         mlir::Value column, const Group &group, const Block &block,
+                         int64_t firstContracted);
+  void emitAmxTiles(mlir::Value rhs, mlir::Value rhsOffset, mlir::Value sum, mlir::Value column,
+                    const Group &group, const Block &block);
+  /// Copies a panel of a right side that is not a constant into order; gives its buffer.
+  mlir::Value emitPackedPanel(const Group &group, mlir::Operation *dot, mlir::Value panel);
+  void emitEpilogue(const Group &group, const Block &block);
+  void emitOutputs(const Group &group, mlir::Value row, mlir::Value column, int64_t width);
+
+  bool isPacked(mlir::Operation *dot);
+  /// Rows that tiles in scratch have room for.
+  int64_t scratchRows() const;
+  /// A flat buffer as rows of `columns` elements.
+  mlir::Value asMatrix(mlir::Value buffer, int64_t columns);
+
+  /// The sums of each dot of a group: rows x the group's column block.
+  llvm::SmallVector<mlir::Value> sums;
+  /// Where a panel of a right side that is not a constant is put.
+  llvm::DenseMap<mlir::Type, mlir::Value> packScratch;
+  /// While an epilogue is emitted: the row among those of the block.
+  mlir::Value sumRow;
+};
+
+} // namespace mlsys
