@@ -8,6 +8,7 @@
 
 #include "runtime/Error.h"
 #include "runtime/Generator.h"
+#include "runtime/KvCache.h"
 #include "runtime/MappedFile.h"
 #include "runtime/Npy.h"
 #include "runtime/Program.h"
@@ -16,6 +17,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 
 using namespace mlsys;
 using namespace mlsys::test;
@@ -28,6 +30,28 @@ std::string test::dataPath(const std::string &name) {
 
 std::string test::smolLm2Path() { return MLSYS_SMOLLM2; }
 
+std::vector<std::string> test::listData(const std::string &folder) {
+  std::vector<std::string> names;
+  for (const auto &entry : std::filesystem::directory_iterator(folder))
+    names.push_back(entry.path().filename());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+rt::ModelHandle test::open(const std::string &model, const std::string &device,
+                           program::DType dtype, rt::Purpose purpose) {
+  CompileRequest request;
+  request.model = model;
+  request.dtype = dtype;
+  rt::OpenOptions options;
+  options.device.device = device;
+  options.purpose = purpose;
+  llvm::Expected<OpenedModel> result = openModel(std::move(request), options);
+  if (!result)
+    throw rt::Error("{}", llvm::toString(result.takeError()));
+  return std::move(result->handle);
+}
+
 rt::ModelHandle &test::openOnce(const std::string &model, const std::string &device,
                                 program::DType dtype, rt::Purpose purpose) {
   using Key = std::tuple<std::string, std::string, program::DType, rt::Purpose>;
@@ -38,16 +62,7 @@ rt::ModelHandle &test::openOnce(const std::string &model, const std::string &dev
     std::get<3>(key) = rt::Purpose::Text;
   if (auto found = opened.find(key); found != opened.end())
     return found->second;
-  CompileRequest request;
-  request.model = model;
-  request.dtype = dtype;
-  rt::OpenOptions options;
-  options.device.device = device;
-  options.purpose = purpose;
-  llvm::Expected<OpenedModel> result = openModel(std::move(request), options);
-  if (!result)
-    throw rt::Error("{}", llvm::toString(result.takeError()));
-  return opened[key] = std::move(result->handle);
+  return opened[key] = open(model, device, dtype, purpose);
 }
 
 //===----------------------------------------------------------------------===//
@@ -86,6 +101,21 @@ Values<int64_t> test::readInts(const std::string &file, const std::string &tenso
   return readValues<int64_t>(file, tensor, program::DType::I64);
 }
 
+bool test::hasTensor(const std::string &file, const std::string &tensor) {
+  return rt::readSafetensors(file).find(tensor) != nullptr;
+}
+
+std::vector<std::vector<int64_t>> test::unpadded(const Values<int64_t> &ids,
+                                                 const Values<int64_t> &mask) {
+  if (ids.shape != mask.shape || ids.shape.size() != 2)
+    throw rt::Error("ids and mask have different shapes");
+  std::vector<std::vector<int64_t>> rows(size_t(ids.shape[0]));
+  for (size_t i = 0; i < ids.elements.size(); ++i)
+    if (mask.elements[i])
+      rows[i / size_t(ids.shape[1])].push_back(ids.elements[i]);
+  return rows;
+}
+
 //===----------------------------------------------------------------------===//
 // Running
 //===----------------------------------------------------------------------===//
@@ -99,6 +129,43 @@ std::vector<float> test::runPlain(rt::ModelHandle &model, const std::vector<int6
     throw rt::Error("expected one f32 result");
   std::vector<float> logits(results[0].data.size() / sizeof(float));
   std::memcpy(logits.data(), results[0].data.data(), results[0].data.size());
+  return logits;
+}
+
+std::vector<float> test::runBatch(rt::ModelHandle &model,
+                                  const std::vector<std::vector<int64_t>> &rows) {
+  rt::LanguageModel &language = *model.language;
+  rt::KvCache cache(language.pageSize(), language.pageCount());
+  std::vector<int64_t> ids, slots, sequences;
+  std::vector<int32_t> positions, queryStart = {0}, contextLength, blockTable;
+  size_t width = 0;
+  for (const std::vector<int64_t> &row : rows) {
+    sequences.push_back(cache.addSequence());
+    language.zeroPages(cache.grow(sequences.back(), int64_t(row.size())));
+    width = std::max(width, cache.pages(sequences.back()).size());
+    for (size_t i = 0; i < row.size(); ++i) {
+      ids.push_back(row[i]);
+      positions.push_back(int32_t(i));
+      slots.push_back(cache.slot(sequences.back(), int64_t(i)));
+    }
+    queryStart.push_back(int32_t(ids.size()));
+    contextLength.push_back(int32_t(row.size()));
+  }
+  for (int64_t sequence : sequences) {
+    std::span<const int32_t> pages = cache.pages(sequence);
+    blockTable.insert(blockTable.end(), pages.begin(), pages.end());
+    blockTable.insert(blockTable.end(), width - pages.size(), pages[0]);
+  }
+  rt::StepBatch batch;
+  batch.ids = ids;
+  batch.positions = positions;
+  batch.slots = slots;
+  batch.queryStart = queryStart;
+  batch.contextLength = contextLength;
+  batch.blockTable = blockTable;
+  batch.maxPages = int64_t(width);
+  std::vector<float> logits(rows.size() * size_t(language.vocabSize()));
+  language.step(batch, logits);
   return logits;
 }
 

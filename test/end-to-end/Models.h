@@ -22,6 +22,13 @@ std::string dataPath(const std::string &name);
 /// Where scripts/fetch-smollm2 has put the SmolLM2 model.
 std::string smolLm2Path();
 
+/// The folders and files in a folder of the test data, by name.
+std::vector<std::string> listData(const std::string &folder);
+
+/// Opens a model on a device. Throws rt::Error.
+rt::ModelHandle open(const std::string &model, const std::string &device, program::DType dtype,
+                     rt::Purpose purpose);
+
 /// Opens a model on a device, once: later calls with the same arguments give the same
 /// handle. Throws rt::Error.
 rt::ModelHandle &openOnce(const std::string &model, const std::string &device,
@@ -37,8 +44,17 @@ template <typename T> struct Values {
 Values<float> readFloats(const std::string &file, const std::string &tensor = "");
 Values<int64_t> readInts(const std::string &file, const std::string &tensor = "");
 
+/// Whether a .safetensors file has a tensor.
+bool hasTensor(const std::string &file, const std::string &tensor);
+
+/// The rows of `ids` without what `mask` leaves out.
+std::vector<std::vector<int64_t>> unpadded(const Values<int64_t> &ids, const Values<int64_t> &mask);
+
 /// Runs the plain function of a language model on one sequence: logits [S, V].
 std::vector<float> runPlain(rt::ModelHandle &model, const std::vector<int64_t> &ids);
+
+/// Runs several sequences in one step over the KV cache: the logits [R, V] that follow each.
+std::vector<float> runBatch(rt::ModelHandle &model, const std::vector<std::vector<int64_t>> &rows);
 
 /// Goes on greedily after `prompt`, which is given in steps of `chunk` tokens (0: the model's
 /// choice).

@@ -25,7 +25,7 @@ class Shape:
 
 
 SMALL = Shape()
-LARGE = Shape(vocab=331, hidden=128, heads=8, kv_heads=2, head_dim=16, wide_head_dim=32, mlp=176,
+LARGE = Shape(vocab=331, hidden=128, heads=8, kv_heads=2, head_dim=16, wide_head_dim=32, mlp=192,
               layers=4, experts=8, prompt=61, positions=256)
 
 

@@ -1,0 +1,136 @@
+//===- FamiliesTest.cpp - A folder of each family, on every device --------===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+// Every folder of test/data/models with expected.safetensors is a case: what that file
+// holds says what is checked, so a family is tested by adding its folder. The variable
+// MLSYS_MODEL_FOLDERS names another place to look in; test/scripts/check-families.py
+// uses it for larger models.
+//
+// Left out, to keep the suite short: for the folders that test/scripts/make-model-cases.py
+// wrote, prompts in chunks on host-cuda (the kernels are the same for every chunk, and the
+// cpu runs them all), and bf16 anywhere but on the cpu.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Models.h"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+using namespace mlsys;
+using namespace mlsys::test;
+using program::DType;
+using rt::Purpose;
+
+namespace {
+
+std::string modelFolders() {
+  const char *folders = std::getenv("MLSYS_MODEL_FOLDERS");
+  return folders ? folders : dataPath("models");
+}
+
+struct Case {
+  std::string model, device;
+
+  std::string path() const { return modelFolders() + "/" + model; }
+  std::string expected() const { return path() + "/expected.safetensors"; }
+  bool has(const std::string &tensor) const { return hasTensor(expected(), tensor); }
+  /// What expected.json says; null when it does not.
+  nlohmann::json about(const std::string &key) const {
+    std::ifstream file(path() + "/expected.json");
+    nlohmann::json about = nlohmann::json::parse(file);
+    return about.contains(key) ? about[key] : nlohmann::json();
+  }
+  /// Written by make-model-cases.py, as many are.
+  bool isOneOfMany() const { return !about("kind").is_null(); }
+  std::vector<std::vector<int64_t>> batch() const {
+    return unpadded(readInts(expected(), "batch_ids"), readInts(expected(), "batch_mask"));
+  }
+};
+
+void PrintTo(const Case &test, std::ostream *os) { *os << test.model << " on " << test.device; }
+
+std::string nameOf(const testing::TestParamInfo<Case> &info) {
+  std::string name = info.param.model + "_" + info.param.device;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
+/// The folders that hold what `wanted` asks for.
+template <typename Predicate> std::vector<Case> cases(Predicate wanted) {
+  std::vector<Case> all;
+  for (const std::string &model : listData(modelFolders()))
+    for (const std::string &device : devices())
+      if (Case test{model, device}; std::filesystem::exists(test.expected()) && wanted(test))
+        all.push_back(test);
+  return all;
+}
+
+//===----------------------------------------------------------------------===//
+// Decoders
+//===----------------------------------------------------------------------===//
+
+using Decoder = testing::TestWithParam<Case>;
+
+TEST_P(Decoder, PlainLogitsInF32) {
+  const Case &test = GetParam();
+  rt::ModelHandle model = open(test.path(), test.device, DType::F32, Purpose::Tensors);
+  std::vector<float> logits = runPlain(model, readInts(test.expected(), "input_ids").elements);
+  EXPECT_LE(relativeDifference(logits, readFloats(test.expected(), "logits").elements), 1e-4);
+}
+
+TEST_P(Decoder, StepsInF32) {
+  const Case &test = GetParam();
+  rt::ModelHandle model = open(test.path(), test.device, DType::F32, Purpose::Text);
+  ASSERT_TRUE(model.language);
+  std::vector<int64_t> prompt = readInts(test.expected(), "input_ids").elements;
+
+  // Greedy tokens, whatever the chunks of the prompt.
+  std::vector<int64_t> expected = readInts(test.expected(), "greedy").elements;
+  std::vector<int64_t> chunks = {0, 3, 1};
+  if ((test.isOneOfMany() && test.device == "host-cuda") || test.about("whole_prompt") == true)
+    chunks = {0};
+  for (int64_t chunk : chunks)
+    EXPECT_EQ(runGreedy(model, prompt, int64_t(expected.size()), chunk), expected)
+        << "chunks of " << chunk;
+
+  // Several sequences at once, and each gets its own result.
+  if (test.has("batch_logits")) {
+    std::vector<float> logits = runBatch(model, test.batch());
+    EXPECT_LE(relativeDifference(logits, readFloats(test.expected(), "batch_logits").elements),
+              1e-4);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(EndToEnd, Decoder, testing::ValuesIn(cases([](const Case &test) {
+                           return test.has("greedy");
+                         })),
+                         nameOf);
+
+using DecoderBf16 = testing::TestWithParam<Case>;
+
+TEST_P(DecoderBf16, PlainLogitsAreAsCloseAsPyTorchs) {
+  const Case &test = GetParam();
+  rt::ModelHandle model = open(test.path(), test.device, DType::BF16, Purpose::Tensors);
+  std::vector<float> exact = readFloats(test.expected(), "logits").elements;
+  std::vector<float> theirs = readFloats(test.expected(), "logits_bf16").elements;
+  std::vector<float> ours = runPlain(model, readInts(test.expected(), "input_ids").elements);
+  double allowed = 1.5 * distance(theirs, exact);
+  EXPECT_GT(distance(ours, exact), 0);
+  EXPECT_LE(distance(ours, exact), allowed);
+  RecordProperty("ratio", std::to_string(1.5 * distance(ours, exact) / allowed));
+}
+
+INSTANTIATE_TEST_SUITE_P(EndToEnd, DecoderBf16, testing::ValuesIn(cases([](const Case &test) {
+                           return test.has("logits_bf16") &&
+                                  (test.device == "cpu" || !test.isOneOfMany());
+                         })),
+                         nameOf);
+
+} // namespace
