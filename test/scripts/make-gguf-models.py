@@ -110,7 +110,7 @@ def make(path, arch, family, types):
         ids = cases.random_ids(SHAPE, seed)
         if family.kind == "encoder":
             break
-        greedy, margin = cases.greedy_tokens(model, ids, cached=False)
+        greedy, margin = cases.greedy_tokens(model, ids, stepwise=False)
         if margin >= cases.MARGIN and len(set(greedy.tolist())) >= cases.DISTINCT:
             break
     else:

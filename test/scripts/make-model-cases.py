@@ -60,7 +60,7 @@ def make(folder, family, shape, seed, hidden):
         ids = random_ids(shape, attempt)
         if family.kind != "decoder":
             break
-        greedy, margin = greedy_tokens(model, ids, cached=family.whole_prompt)
+        greedy, margin = greedy_tokens(model, ids, stepwise=family.stepwise)
         if margin >= MARGIN and len(set(greedy.tolist())) >= DISTINCT:
             break
     else:
@@ -81,11 +81,10 @@ def make(folder, family, shape, seed, hidden):
     if family.kind.startswith("encoder"):
         tensors = encoder_values(model, shape, ids)
     else:
-        tensors = decoder_values(model, ids, hidden)
+        tensors = decoder_values(model, family, ids, hidden)
         if family.kind == "decoder":
             tensors["greedy"] = greedy
             about["min_margin"] = margin
-            about["whole_prompt"] = family.whole_prompt
         if family.bf16:
             tensors["logits_bf16"] = forward(load(folder, family, torch.bfloat16), ids).logits[0].float()
     logits = tensors.get("logits", tensors.get("pooled"))
@@ -137,20 +136,27 @@ def forward(model, ids, **more):
     return model(input_ids=ids[None], **more)
 
 
-def greedy_tokens(model, ids, cached):
-    """Tokens, and by how much the likeliest is ahead at the least. `cached`: as generate()
-    computes them, with keys as they were when they were cached."""
+def step_by_step(model, ids, cache=None, start=0):
+    """The logits of all tokens, each computed when it comes, and the cache."""
+    rows = []
+    for position, token in enumerate(ids, start):
+        result = forward(model, token[None], past_key_values=cache, use_cache=True,
+                         position_ids=torch.tensor([[position]]))
+        cache = result.past_key_values
+        rows.append(result.logits[0, -1])
+    return torch.stack(rows), cache
+
+
+def greedy_tokens(model, ids, stepwise):
+    """Tokens, and by how much the likeliest is ahead at the least."""
     all_ids, margin, cache = ids, float("inf"), None
     for _ in range(GREEDY):
-        if cached:
-            step = all_ids if cache is None else all_ids[-1:]
-            positions = torch.arange(len(all_ids) - len(step), len(all_ids))[None]
-            result = forward(model, step, past_key_values=cache, use_cache=True,
-                             position_ids=positions)
-            cache = result.past_key_values
+        if stepwise:
+            new = all_ids if cache is None else all_ids[-1:]
+            logits, cache = step_by_step(model, new, cache, len(all_ids) - len(new))
         else:
-            result = forward(model, all_ids, use_cache=False)
-        top = result.logits[0, -1].topk(2)
+            logits = forward(model, all_ids, use_cache=False).logits[0]
+        top = logits[-1].topk(2)
         margin = min(margin, (top.values[0] - top.values[1]).item())
         all_ids = torch.cat([all_ids, top.indices[:1]])
         if margin < MARGIN:
@@ -158,20 +164,26 @@ def greedy_tokens(model, ids, cached):
     return all_ids[len(ids):], margin
 
 
-def decoder_values(model, ids, hidden):
-    result = forward(model, ids, output_hidden_states=hidden, use_cache=False)
-    tensors = {"input_ids": ids, "logits": result.logits[0]}
+def decoder_values(model, family, ids, hidden):
+    def compute(row):
+        if family.stepwise:
+            return step_by_step(model, row)[0]
+        return forward(model, row, use_cache=False).logits[0]
+
+    tensors = {"input_ids": ids, "logits": compute(ids)}
     if hidden:
+        result = forward(model, ids, output_hidden_states=True, use_cache=False)
         for layer, values in enumerate(result.hidden_states):
             tensors[f"hidden.{layer}"] = values[0]
-    rows = [ids[:14], ids[3:12], ids[5:10]]
-    pads = [torch.zeros(14 - len(row), dtype=torch.int64) for row in rows]
+    rows = [ids[start:start + size] for start, size in zip((0, 3, 5), family.rows)]
+    longest = max(family.rows)
+    pads = [torch.zeros(longest - len(row), dtype=torch.int64) for row in rows]
     tensors["batch_ids"] = torch.stack([torch.cat([pad, row]) for pad, row in zip(pads, rows)])
     tensors["batch_mask"] = torch.stack(
         [torch.cat([pad, torch.ones_like(row)]) for pad, row in zip(pads, rows)])
-    results = [forward(model, row, use_cache=False).logits for row in rows]
+    results = [compute(row) for row in rows]
     tensors["batch_logits"] = torch.stack(
-        [logits[0, -1] if logits.ndim == 3 else logits[0] for logits in results])
+        [logits[-1] if logits.ndim == 2 else logits for logits in results])
     return tensors
 
 
@@ -233,7 +245,10 @@ def check_reloads(folder, family, tensors):
         actual = result.logits if "logits" in result else result.pooler_output
         expected = tensors.get("logits", tensors.get("pooled"))
     else:
-        actual = forward(model, tensors["input_ids"], use_cache=False).logits[0]
+        if family.stepwise:
+            actual = step_by_step(model, tensors["input_ids"])[0]
+        else:
+            actual = forward(model, tensors["input_ids"], use_cache=False).logits[0]
         expected = tensors["logits"]
     difference = (actual - expected).abs().max().item()
     if difference > 1e-5:

@@ -39,7 +39,8 @@ class Family:
     published: bool = False  # write config.json with the keys of models published before 2025
     kind: str = "decoder"  # or encoder, classifier (a decoder), encoder_classifier
     bf16: bool = False  # also store PyTorch's logits in bf16
-    whole_prompt: bool = False  # rope depends on the length: what is cached is not what would be recomputed
+    stepwise: bool = False  # computed token by token: what is cached stays as it was
+    rows: tuple = (14, 9, 5)  # lengths of the batch's sequences
 
 
 def llama_like(s, **more):
@@ -90,9 +91,9 @@ FAMILIES = {
         s, **rope("linear", factor=3.0)), published=True),
     "llama_yarn": Family("LlamaForCausalLM", lambda s: llama_like(
         s, **rope("yarn", factor=8.0, original_max_position_embeddings=16)), published=True),
-    # Longer than the length it was trained for, from the first token on.
+    # Its rope depends on the length of the text so far.
     "llama_dynamic": Family("LlamaForCausalLM", lambda s: llama_like(
-        s, max_position_embeddings=16, **rope("dynamic", factor=8.0)), whole_prompt=True),
+        s, max_position_embeddings=16, **rope("dynamic", factor=8.0)), stepwise=True),
     "smollm3": Family("SmolLM3ForCausalLM", lambda s: llama_like(
         s, num_hidden_layers=s.layers + 1, no_rope_layers=[1] * s.layers + [0])),
     "mistral_window": Family("MistralForCausalLM", lambda s: llama_like(
@@ -137,11 +138,15 @@ FAMILIES = {
     "phi3_partial": Family("Phi3ForCausalLM", lambda s: llama_like(
         s, num_attention_heads=2, num_key_value_heads=1, sliding_window=11,
         **rope(partial_rotary_factor=0.5)), published=True, bf16=True),
-    # The prompt is longer than 16, the rows of the batch are not.
+    # Every text is longer than the first context, or none is.
     "phi3_longrope": Family("Phi3ForCausalLM", lambda s: llama_like(
         s, original_max_position_embeddings=16,
         **rope("longrope", short_factor=factors(s, 1.0, 0.1), long_factor=factors(s, 1.5, 0.9))),
-        published=True, whole_prompt=True),
+        published=True, rows=(20, 18, 17)),
+    "phi3_longrope_short": Family("Phi3ForCausalLM", lambda s: llama_like(
+        s, original_max_position_embeddings=s.positions,
+        **rope("longrope", short_factor=factors(s, 1.2, 0.6), long_factor=factors(s, 1.5, 0.9))),
+        published=True),
     "gpt_bigcode": Family("GPTBigCodeForCausalLM", lambda s: gpt_like(s, n_inner=s.mlp)),
     "falcon": Family("FalconForCausalLM", lambda s: dict(
         vocab_size=s.vocab, hidden_size=s.hidden, num_hidden_layers=s.layers,
