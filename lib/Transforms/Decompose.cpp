@@ -182,13 +182,14 @@ static LogicalResult decomposeSoftmax(SoftmaxOp op, PatternRewriter &rewriter) {
   return success();
 }
 
-/// top_k in k rounds: the largest element that is left, the first place where it is, and that
-/// place is taken. NaN is the largest, as it is for a maximum.
+/// top_k in k rounds: the largest element that is left and the first place where it is. What is
+/// left comes after the last one in the order of values and places; NaN is the largest, as it
+/// is for a maximum. No round is computed from the others' elements, only from their results.
 static LogicalResult decomposeTopK(TopKOp op, PatternRewriter &rewriter) {
   Location loc = op.getLoc();
-  Type f32 = rewriter.getF32Type(), i32 = rewriter.getI32Type();
+  Type f32 = rewriter.getF32Type(), i32 = rewriter.getI32Type(), i1 = rewriter.getI1Type();
   RankedTensorType wide = withElementType(typeOf(op.getInput()), f32);
-  RankedTensorType places = withElementType(wide, i32), flags = withElementType(wide, rewriter.getI1Type());
+  RankedTensorType places = withElementType(wide, i32), flags = withElementType(wide, i1);
   int64_t last = wide.getRank() - 1, k = op.getK();
   SmallVector<int64_t> rows = leadingDims(last);
   SmallVector<DimExpr> dims = getDims(wide);
@@ -196,25 +197,29 @@ static LogicalResult decomposeTopK(TopKOp op, PatternRewriter &rewriter) {
   RankedTensorType rowValues = getTensorType(dims, f32), rowPlaces = getTensorType(dims, i32);
   dims.push_back(DimExpr::constant(1));
   RankedTensorType valueColumn = getTensorType(dims, f32), placeColumn = getTensorType(dims, i32);
+  auto compare = [&](Predicate predicate, Value lhs, Value rhs) -> Value {
+    return CompareOp::create(rewriter, loc, withElementType(typeOf(lhs), i1), predicate, lhs, rhs);
+  };
+  auto both = [&](Value lhs, Value rhs) -> Value { return AndOp::create(rewriter, loc, lhs, rhs); };
+  auto either = [&](Value lhs, Value rhs) -> Value { return OrOp::create(rewriter, loc, lhs, rhs); };
 
-  Value left = convert(rewriter, loc, op.getInput(), f32);
-  Value isNan = CompareOp::create(rewriter, loc, flags, Predicate::ne, left, left);
+  Value input = convert(rewriter, loc, op.getInput(), f32);
+  Value isNan = compare(Predicate::ne, input, input), isNumber = NotOp::create(rewriter, loc, isNan);
   Value place = IotaOp::create(rewriter, loc, places, last);
   Value lowest = fill(rewriter, loc, -std::numeric_limits<double>::infinity(), wide);
-  auto none = RankedTensorType::get({}, i32);
   Value nowhere = ConstantOp::create(
       rewriter, loc,
-      DenseElementsAttr::get(none, Attribute(rewriter.getI32IntegerAttr(INT32_MAX))));
+      DenseElementsAttr::get(RankedTensorType::get({}, i32),
+                             Attribute(rewriter.getI32IntegerAttr(INT32_MAX))));
   nowhere = broadcast(rewriter, loc, nowhere, {}, places);
-  Value isLeft;
+  Value left = input, isLeft;
   SmallVector<Value> valueColumns, placeColumns;
   for (int64_t round = 0; round < k; ++round) {
     Value largest = ReduceOp::create(rewriter, loc, rowValues, ReduceKind::max, left, ArrayRef{last});
     Value largestWide = broadcast(rewriter, loc, largest, rows, wide);
-    Value isLargest = CompareOp::create(rewriter, loc, flags, Predicate::eq, left, largestWide);
-    isLargest = OrOp::create(rewriter, loc, isLargest, isNan);
+    Value isLargest = either(compare(Predicate::eq, input, largestWide), isNan);
     if (isLeft)
-      isLargest = AndOp::create(rewriter, loc, isLargest, isLeft);
+      isLargest = both(isLargest, isLeft);
     Value candidates = SelectOp::create(rewriter, loc, isLargest, place, nowhere);
     Value first =
         ReduceOp::create(rewriter, loc, rowPlaces, ReduceKind::min, candidates, ArrayRef{last});
@@ -223,9 +228,12 @@ static LogicalResult decomposeTopK(TopKOp op, PatternRewriter &rewriter) {
     if (round + 1 == k)
       break;
     Value firstWide = broadcast(rewriter, loc, first, rows, places);
-    Value isOther = CompareOp::create(rewriter, loc, flags, Predicate::ne, place, firstWide);
-    left = SelectOp::create(rewriter, loc, isOther, left, lowest);
-    isLeft = isLeft ? AndOp::create(rewriter, loc, isLeft, isOther).getResult() : isOther;
+    Value wasNan = compare(Predicate::ne, largest, largest);
+    wasNan = broadcast(rewriter, loc, wasNan, rows, flags);
+    Value isEqual = either(compare(Predicate::eq, input, largestWide), both(isNan, wasNan));
+    Value isLess = either(compare(Predicate::lt, input, largestWide), both(isNumber, wasNan));
+    isLeft = either(isLess, both(isEqual, compare(Predicate::gt, place, firstWide)));
+    left = SelectOp::create(rewriter, loc, isLeft, input, lowest);
   }
   auto join = [&](ArrayRef<Value> columns, Value result) {
     Type element = typeOf(columns.front()).getElementType();

@@ -137,7 +137,7 @@ func.func @nothing_to_do(%x: tensor<1x2x2x4xf32>) -> tensor<1x2x2xf32> {
   return %1 : tensor<1x2x2xf32>
 }
 
-// Rounds of a maximum and the first place where it is; what is taken does not count again.
+// Rounds of a maximum and the first place where it is; what is left comes after the last one.
 // CHECK-LABEL: @top_k
 // CHECK-SAME:    %[[X:.*]]: tensor<4x8xf32>
 func.func @top_k(%x: tensor<4x8xf32>) -> (tensor<4x2xf32>, tensor<4x2xi32>) {
@@ -148,10 +148,12 @@ func.func @top_k(%x: tensor<4x8xf32>) -> (tensor<4x2xf32>, tensor<4x2xi32>) {
   // CHECK: %[[LARGEST:.*]] = graph.or %[[EQUAL]], %[[NAN]]
   // CHECK: %[[PLACES:.*]] = graph.select %[[LARGEST]], %[[PLACE]],
   // CHECK: %[[FIRST:.*]] = graph.reduce min %[[PLACES]] dims [1]
-  // CHECK: %[[OTHER:.*]] = graph.compare ne %[[PLACE]],
-  // CHECK: %[[LEFT:.*]] = graph.select %[[OTHER]], %[[X]],
+  // CHECK: graph.compare lt %[[X]],
+  // CHECK: graph.compare gt %[[PLACE]],
+  // CHECK: %[[AFTER:.*]] = graph.or
+  // CHECK: %[[LEFT:.*]] = graph.select %[[AFTER]], %[[X]],
   // CHECK: graph.reduce max %[[LEFT]] dims [1]
-  // CHECK: graph.and %{{.*}}, %[[OTHER]]
+  // CHECK: graph.and %{{.*}}, %[[AFTER]]
   // CHECK: graph.reduce min
   // CHECK: graph.concat %{{.*}}, %{{.*}} dim 1 : (tensor<4x1xf32>, tensor<4x1xf32>) -> tensor<4x2xf32>
   // CHECK: graph.concat %{{.*}}, %{{.*}} dim 1 : (tensor<4x1xi32>, tensor<4x1xi32>) -> tensor<4x2xi32>
