@@ -10,12 +10,12 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/Dequantize.h"
 
+#include "runtime/DType.h"
 #include "runtime/DequantizeBlocks.h"
 #include "runtime/DequantizeElements.h"
 #include "runtime/DequantizeIq.h"
 #include "runtime/DequantizeK.h"
 #include "runtime/Error.h"
-#include "runtime/Program.h"
 
 #include <bit>
 #include <cstring>

@@ -6,9 +6,9 @@
 #include "runtime/Gguf.h"
 
 #include "runtime/CheckedMath.h"
+#include "runtime/DType.h"
 #include "runtime/Error.h"
 #include "runtime/MappedFile.h"
-#include "runtime/Program.h"
 
 #include <algorithm>
 #include <cstring>
@@ -369,11 +369,12 @@ static void placeTensors(Gguf &file, uint64_t headerEnd) {
   checkNoOverlap(file.path, std::move(extents));
 }
 
-Gguf readGguf(const std::string &path) {
+Gguf readGgufFile(const std::string &path) {
   MappedFile mapped(path);
   Reader reader(mapped);
   Gguf file;
   file.path = path;
+  file.files = {path};
   file.size = mapped.size();
   if (file.size < 4 || std::memcmp(mapped.data(), "GGUF", 4) != 0)
     throw Error("{} is not a GGUF file: it does not begin with 'GGUF'", path);

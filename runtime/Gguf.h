@@ -55,6 +55,9 @@ struct GgufValue {
 struct Gguf {
   std::string path;
   uint64_t size = 0;
+  /// The files that StoredTensor.file counts: `path`, and the other parts of a
+  /// model that is split (NAME-00001-of-00003.gguf and so on).
+  std::vector<std::string> files;
   uint32_t version = 0;
   std::map<std::string, GgufValue, std::less<>> metadata;
   /// In the file's order.
@@ -75,8 +78,11 @@ struct Gguf {
   const std::vector<std::string> *getStrings(std::string_view key) const;
 };
 
-/// Reads everything but the tensors' data. Throws rt::Error naming the file and
-/// the key or tensor.
+/// Reads everything but the tensors' data, of all parts when `path` is the first
+/// part of a split model. Throws rt::Error naming the file and the key or tensor.
 Gguf readGguf(const std::string &path);
+
+/// The same of one file alone, whatever its split.* keys say.
+Gguf readGgufFile(const std::string &path);
 
 } // namespace mlsys::rt

@@ -5,13 +5,15 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/GgufVocabulary.h"
 
+#include "runtime/Base64.h"
 #include "runtime/Error.h"
+#include "runtime/GgufPreTokenizers.h"
 #include "runtime/Utf8.h"
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <span>
+#include <cmath>
 #include <string_view>
 #include <unordered_map>
 
@@ -23,80 +25,6 @@ enum TokenType { Normal = 1, Unknown, Control, UserDefined, Unused, Byte };
 
 /// The mark that SentencePiece writes for a space.
 static const char *const mark = "\u2581";
-
-//===----------------------------------------------------------------------===//
-// Pre-tokenizers of byte-level models
-//===----------------------------------------------------------------------===//
-
-static const char *const gpt2Pattern =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-
-static const char *const llama3Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-
-static const char *const qwen2Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-
-static const char *const tekkenPattern =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-
-static const char *const gpt4oPattern =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-
-namespace {
-/// What a value of tokenizer.ggml.pre stands for: patterns whose matches are
-/// split off, one after another.
-struct PreTokenizerEntry {
-  const char *name;
-  std::vector<const char *> patterns;
-  bool ignoreMerges = false;
-  bool composes = false; ///< Text is put into NFC first.
-};
-} // namespace
-
-static std::span<const PreTokenizerEntry> preTokenizers() {
-  static const PreTokenizerEntry table[] = {
-      {"default",
-       {R"([\p{P}\$\+<=>\^~\|]+)", gpt2Pattern, R"(\p{N}+)",
-        "[0-9][0-9][0-9]"}},
-      {"gpt-2", {gpt2Pattern}},
-      {"phi-2", {gpt2Pattern}},
-      {"mpt", {gpt2Pattern}},
-      {"olmo", {gpt2Pattern}},
-      {"roberta-bpe", {gpt2Pattern}},
-      {"llama-bpe", {llama3Pattern}, true},
-      {"llama3", {llama3Pattern}, true},
-      {"llama-v3", {llama3Pattern}, true},
-      {"dbrx", {llama3Pattern}},
-      {"smaug-bpe", {llama3Pattern}},
-      {"smollm", {R"(\p{N})", gpt2Pattern}},
-      {"starcoder", {R"(\p{N})", gpt2Pattern}},
-      {"refact", {R"(\p{N})", gpt2Pattern}},
-      {"codeshell", {R"(\p{N})", gpt2Pattern}},
-      {"command-r", {R"(\p{N})", gpt2Pattern}},
-      {"exaone", {R"(\p{N})", gpt2Pattern}},
-      {"qwen2", {qwen2Pattern}, false, true},
-      {"stablelm2", {qwen2Pattern}},
-      {"deepseek-r1-qwen", {qwen2Pattern}, false, true},
-      {"tekken", {tekkenPattern}, true},
-      {"gpt-4o", {gpt4oPattern}},
-      {"llama4", {gpt4oPattern}},
-  };
-  return table;
-}
-
-static const PreTokenizerEntry &findPreTokenizer(std::string_view name) {
-  if (name.empty())
-    name = "default";
-  std::string known;
-  for (const PreTokenizerEntry &entry : preTokenizers()) {
-    if (entry.name == name)
-      return entry;
-    known.append(known.empty() ? "" : ", ").append(entry.name);
-  }
-  throw Error("tokenizer.ggml.pre '{}' is not known; known are {}", name,
-              known);
-}
 
 //===----------------------------------------------------------------------===//
 // The parts of the tokenizer.json
@@ -121,12 +49,23 @@ static void check(const GgufVocabulary &vocabulary) {
   isToken("bos_token_id", vocabulary.bosId);
   isToken("eos_token_id", vocabulary.eosId);
   isToken("unknown_token_id", vocabulary.unkId);
+  isToken("seperator_token_id", vocabulary.sepId);
+  isToken("cls_token_id", vocabulary.clsId);
   for (size_t i = 0; i < count; ++i)
     if (!isValidUtf8(vocabulary.tokens[i]))
       throw Error("tokenizer.ggml.tokens: token {} is not UTF-8", i);
   for (size_t i = 0; i < vocabulary.merges.size(); ++i)
     if (!isValidUtf8(vocabulary.merges[i]))
       throw Error("tokenizer.ggml.merges: merge {} is not UTF-8", i);
+}
+
+/// Models that score their tokens have a number for each.
+static void checkScores(const GgufVocabulary &vocabulary) {
+  if (vocabulary.scores.empty())
+    throw Error("tokenizer.ggml.scores is missing, which the model '{}' needs", vocabulary.model);
+  for (size_t id = 0; id < vocabulary.scores.size(); ++id)
+    if (!std::isfinite(vocabulary.scores[id]))
+      throw Error("tokenizer.ggml.scores: the score of token {} is {}", id, vocabulary.scores[id]);
 }
 
 static Json makeVocabulary(const GgufVocabulary &vocabulary) {
@@ -138,21 +77,25 @@ static Json makeVocabulary(const GgufVocabulary &vocabulary) {
   return result;
 }
 
+/// True for tokens that are found in the text itself.
+static bool isAdded(const GgufVocabulary &vocabulary, size_t id) {
+  if (id >= vocabulary.types.size())
+    return false;
+  int32_t type = vocabulary.types[id];
+  return type == Control || type == Unknown || type == UserDefined;
+}
+
+static Json makeAddedToken(int64_t id, const std::string &content, bool special) {
+  return {{"id", id},         {"content", content}, {"single_word", false}, {"lstrip", false},
+          {"rstrip", false}, {"normalized", false}, {"special", special}};
+}
+
 static Json makeAddedTokens(const GgufVocabulary &vocabulary) {
   Json result = Json::array();
-  for (size_t id = 0; id < vocabulary.types.size(); ++id) {
-    int32_t type = vocabulary.types[id];
-    bool special = type == Control || type == Unknown;
-    if (!special && type != UserDefined)
-      continue;
-    result.push_back({{"id", id},
-                      {"content", vocabulary.tokens[id]},
-                      {"single_word", false},
-                      {"lstrip", false},
-                      {"rstrip", false},
-                      {"normalized", false},
-                      {"special", special}});
-  }
+  for (size_t id = 0; id < vocabulary.types.size(); ++id)
+    if (isAdded(vocabulary, id))
+      result.push_back(makeAddedToken(static_cast<int64_t>(id), vocabulary.tokens[id],
+                                      vocabulary.types[id] != UserDefined));
   return result;
 }
 
@@ -160,26 +103,36 @@ static Json makePostProcessor(const GgufVocabulary &vocabulary) {
   bool bos = vocabulary.addBos, eos = vocabulary.addEos;
   if (!bos && !eos)
     return nullptr;
-  Json template_ = Json::array(), special = Json::object();
-  auto add = [&](int64_t id, const char *name) {
+  Json special = Json::object();
+  auto token = [&](int64_t id, const char *name, int type) -> Json {
     if (id < 0)
       throw Error("tokenizer.ggml.add_{0}_token is set, but there is no "
                   "tokenizer.ggml.{0}_token_id",
                   name);
-    const std::string &token = vocabulary.tokens[id];
-    template_.push_back({{"SpecialToken", {{"id", token}, {"type_id", 0}}}});
-    special[token] = {{"id", token},
-                      {"ids", Json::array({id})},
-                      {"tokens", Json::array({token})}};
+    const std::string &text = vocabulary.tokens[id];
+    special[text] = {{"id", text}, {"ids", Json::array({id})}, {"tokens", Json::array({text})}};
+    return {{"SpecialToken", {{"id", text}, {"type_id", type}}}};
   };
+  auto part = [](const char *name, int type) -> Json {
+    return {{"Sequence", {{"id", name}, {"type_id", type}}}};
+  };
+  Json single = Json::array(), pair = Json::array();
+  int64_t first = vocabulary.clsId >= 0 ? vocabulary.clsId : vocabulary.bosId;
   if (bos)
-    add(vocabulary.bosId, "bos");
-  template_.push_back({{"Sequence", {{"id", "A"}, {"type_id", 0}}}});
+    single.push_back(token(first, "bos", 0));
+  single.push_back(part("A", 0));
   if (eos)
-    add(vocabulary.eosId, "eos");
+    single.push_back(token(vocabulary.eosId, "eos", 0));
+  pair = single;
+  // BERT's pairs have no second beginning.
+  if (bos && vocabulary.model != "bert")
+    pair.push_back(token(first, "bos", 1));
+  pair.push_back(part("B", 1));
+  if (eos)
+    pair.push_back(token(vocabulary.eosId, "eos", 1));
   return {{"type", "TemplateProcessing"},
-          {"single", template_},
-          {"pair", Json::array()},
+          {"single", single},
+          {"pair", pair},
           {"special_tokens", special}};
 }
 
@@ -193,11 +146,26 @@ static Json sequence(const char *key, Json steps) {
 }
 
 //===----------------------------------------------------------------------===//
-// The two models
+// The models
 //===----------------------------------------------------------------------===//
 
+/// Pairs instead of "left right", so that a part may hold a space.
+static Json makeMerges(const GgufVocabulary &vocabulary) {
+  Json result = Json::array();
+  for (size_t i = 0; i < vocabulary.merges.size(); ++i) {
+    const std::string &merge = vocabulary.merges[i];
+    size_t space = merge.find(' ', 1);
+    if (space == std::string::npos || space + 1 == merge.size())
+      throw Error("tokenizer.ggml.merges: merge {} is '{}', expected two tokens with a space "
+                  "between",
+                  i, merge);
+    result.push_back(Json::array({merge.substr(0, space), merge.substr(space + 1)}));
+  }
+  return result;
+}
+
 static void addByteLevel(const GgufVocabulary &vocabulary, Json &root) {
-  const PreTokenizerEntry &pre = findPreTokenizer(vocabulary.pre);
+  const GgufPreTokenizer &pre = findGgufPreTokenizer(vocabulary.pre);
   Json steps = Json::array();
   for (const char *pattern : pre.patterns)
     steps.push_back({{"type", "Split"},
@@ -215,7 +183,7 @@ static void addByteLevel(const GgufVocabulary &vocabulary, Json &root) {
     root["normalizer"] = {{"type", "NFC"}};
   root["model"] = {{"type", "BPE"},
                    {"vocab", makeVocabulary(vocabulary)},
-                   {"merges", vocabulary.merges},
+                   {"merges", makeMerges(vocabulary)},
                    {"ignore_merges", pre.ignoreMerges}};
 }
 
@@ -275,12 +243,7 @@ static Json deriveMerges(const GgufVocabulary &vocabulary) {
 }
 
 static void addSentencePiece(const GgufVocabulary &vocabulary, Json &root) {
-  if (vocabulary.scores.empty())
-    throw Error(
-        "tokenizer.ggml.scores is missing, which the model 'llama' needs");
-  for (size_t id = 0; id < vocabulary.scores.size(); ++id)
-    if (vocabulary.scores[id] != vocabulary.scores[id])
-      throw Error("tokenizer.ggml.scores: the score of token {} is NaN", id);
+  checkScores(vocabulary);
   Json normalizers = Json::array(), decoders = Json::array();
   if (vocabulary.addSpacePrefix)
     normalizers.push_back({{"type", "Prepend"}, {"prepend", mark}});
@@ -303,6 +266,106 @@ static void addSentencePiece(const GgufVocabulary &vocabulary, Json &root) {
   root["model"] = std::move(model);
 }
 
+/// Gemma 4's: merges of characters, with no splitting but at line ends. A run of
+/// line ends is one token where there is one, whatever the merges say.
+static void addCharacterMerges(const GgufVocabulary &vocabulary, Json &root) {
+  for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
+    const std::string &token = vocabulary.tokens[id];
+    if (token.size() > 1 && token.find_first_not_of('\n') == std::string::npos)
+      root["added_tokens"].push_back(makeAddedToken(static_cast<int64_t>(id), token, false));
+  }
+  root["normalizer"] = replace(" ", mark);
+  root["pre_tokenizer"] = {{"type", "Split"},
+                           {"pattern", {{"Regex", "[^\\n]+|[\\n]+"}}},
+                           {"behavior", "Isolated"},
+                           {"invert", false}};
+  root["decoder"] = sequence("decoders", {replace(mark, " "), {{"type", "ByteFallback"}},
+                                          {{"type", "Fuse"}}});
+  Json model = {{"type", "BPE"},
+                {"vocab", makeVocabulary(vocabulary)},
+                {"merges", makeMerges(vocabulary)},
+                {"fuse_unk", true},
+                {"byte_fallback", true}};
+  if (vocabulary.unkId >= 0)
+    model["unk_token"] = vocabulary.tokens[vocabulary.unkId];
+  root["model"] = std::move(model);
+}
+
+/// GGUF marks the beginning of a word, BERT's vocabulary its continuations.
+static std::string wordPiece(const std::string &token) {
+  if (token.starts_with(mark))
+    return token.substr(std::string_view(mark).size());
+  if (token.starts_with("[") && token.ends_with("]"))
+    return token;
+  return "##" + token;
+}
+
+static void addWordPiece(const GgufVocabulary &vocabulary, Json &root) {
+  if (vocabulary.unkId < 0)
+    throw Error("tokenizer.ggml.unknown_token_id is missing, which the model 'bert' needs");
+  Json words = Json::object();
+  for (size_t id = 0; id < vocabulary.tokens.size(); ++id)
+    words.emplace(isAdded(vocabulary, id) ? vocabulary.tokens[id] : wordPiece(vocabulary.tokens[id]),
+                  id);
+  root["normalizer"] = {{"type", "BertNormalizer"},
+                        {"clean_text", true},
+                        {"handle_chinese_chars", true},
+                        {"strip_accents", vocabulary.stripAccents},
+                        {"lowercase", vocabulary.lowercase}};
+  root["pre_tokenizer"] = {{"type", "BertPreTokenizer"}};
+  root["decoder"] = {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}};
+  const std::string &unknown = vocabulary.tokens[vocabulary.unkId];
+  root["model"] = {{"type", "WordPiece"},
+                   {"vocab", std::move(words)},
+                   {"unk_token", isAdded(vocabulary, vocabulary.unkId) ? unknown : wordPiece(unknown)},
+                   {"continuing_subword_prefix", "##"},
+                   {"max_input_chars_per_word", 100}};
+}
+
+static void addUnigram(const GgufVocabulary &vocabulary, Json &root) {
+  checkScores(vocabulary);
+  Json words = Json::array();
+  bool spansWords = false;
+  for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
+    const std::string &token = vocabulary.tokens[id];
+    words.push_back(Json::array({token, vocabulary.scores[id]}));
+    spansWords |= !isAdded(vocabulary, id) && token.find(mark, 1) != std::string::npos;
+  }
+  Json normalizers = Json::array();
+  if (!vocabulary.charsmap.empty())
+    normalizers.push_back({{"type", "Precompiled"},
+                           {"precompiled_charsmap", encodeBase64(vocabulary.charsmap)}});
+  if (vocabulary.removeExtraSpaces) {
+    normalizers.push_back({{"type", "Strip"}, {"strip_left", true}, {"strip_right", true}});
+    normalizers.push_back(
+        {{"type", "Replace"}, {"pattern", {{"Regex", " {2,}"}}}, {"content", " "}});
+  }
+  if (!normalizers.empty())
+    root["normalizer"] = sequence("normalizers", std::move(normalizers));
+  Json metaspace = {{"type", "Metaspace"},
+                    {"replacement", mark},
+                    {"prepend_scheme", vocabulary.addSpacePrefix ? "always" : "never"},
+                    {"split", !spansWords}};
+  root["pre_tokenizer"] = metaspace;
+  root["decoder"] = std::move(metaspace);
+  root["model"] = {{"type", "Unigram"}, {"vocab", std::move(words)}, {"byte_fallback", false}};
+  if (vocabulary.unkId >= 0)
+    root["model"]["unk_id"] = vocabulary.unkId;
+}
+
+namespace {
+struct ModelEntry {
+  const char *name;
+  void (*add)(const GgufVocabulary &, Json &);
+};
+} // namespace
+
+static constexpr ModelEntry models[] = {{"gpt2", addByteLevel},
+                                        {"llama", addSentencePiece},
+                                        {"gemma4", addCharacterMerges},
+                                        {"bert", addWordPiece},
+                                        {"t5", addUnigram}};
+
 std::string mlsys::rt::tokenizerJsonFromGguf(const GgufVocabulary &vocabulary) {
   check(vocabulary);
   Json root = {{"version", "1.0"},
@@ -310,14 +373,12 @@ std::string mlsys::rt::tokenizerJsonFromGguf(const GgufVocabulary &vocabulary) {
                {"normalizer", nullptr},
                {"pre_tokenizer", nullptr},
                {"post_processor", makePostProcessor(vocabulary)}};
-  if (vocabulary.model == "gpt2")
-    addByteLevel(vocabulary, root);
-  else if (vocabulary.model == "llama")
-    addSentencePiece(vocabulary, root);
-  else
-    throw Error(
-        "tokenizer.ggml.model '{}' is not supported; supported are gpt2 and "
-        "llama",
-        vocabulary.model);
-  return root.dump();
+  for (const ModelEntry &model : models)
+    if (vocabulary.model == model.name) {
+      model.add(vocabulary, root);
+      return root.dump();
+    }
+  throw Error("tokenizer.ggml.model '{}' is not supported; supported are gpt2, llama, gemma4, bert "
+              "and t5",
+              vocabulary.model);
 }

@@ -10,7 +10,6 @@
 #include "runtime/AtomicFile.h"
 #include "runtime/Error.h"
 #include "runtime/Expr.h"
-#include "runtime/StoredTensor.h"
 
 #include <cerrno>
 #include <cstdlib>
@@ -59,34 +58,6 @@ static uint64_t checksumOf(std::span<const uint8_t> bytes) {
   return result;
 }
 
-size_t rt::elementBytes(DType dtype) {
-  return dtypeBlockElements(dtype) == 1 ? size_t(dtypeBlockBytes(dtype)) : 0;
-}
-
-std::string_view rt::dtypeName(DType dtype) {
-  static constexpr std::string_view names[] = {
-      "bool",   "i8",      "u8",    "i16",    "i32",   "i64",    "f16",     "bf16",  "f32",  "f64",
-      "q4_0",   "q4_1",    "q8_0",  "q5_0",   "q5_1",  "q1_0",   "q2_k",    "q3_k",  "q4_k", "q5_k",
-      "q6_k",   "q8_k",    "iq1_s", "iq1_m",  "iq2_xxs", "iq2_xs", "iq2_s", "iq3_xxs", "iq3_s",
-      "iq4_nl", "iq4_xs",  "tq1_0", "tq2_0",  "mxfp4", "nvfp4"};
-  static_assert(std::size(names) == size_t(DType::MAX) + 1);
-  return size_t(dtype) < std::size(names) ? names[size_t(dtype)] : "unknown";
-}
-
-uint64_t rt::tensorBytes(DType dtype, std::span<const int64_t> shape) {
-  int64_t count = 1;
-  for (int64_t extent : shape) {
-    if (extent < 0)
-      throw Error("negative dimension in shape {}", shapeText(shape));
-    count = checkedMul(count, extent);
-  }
-  int64_t elements = dtypeBlockElements(dtype);
-  if (elements > 1 && (shape.empty() || shape.back() % elements != 0))
-    throw Error("rows of {} {} are not whole blocks of {}", dtypeName(dtype), shapeText(shape),
-                elements);
-  return uint64_t(checkedMul(count / elements, dtypeBlockBytes(dtype)));
-}
-
 uint64_t rt::constantBytes(const program::Constant &constant) {
   std::span<const int64_t> shape = values(constant.shape());
   uint64_t plain = tensorBytes(constant.dtype(), shape);
@@ -100,10 +71,6 @@ uint64_t rt::constantBytes(const program::Constant &constant) {
   if (shape.size() == 3)
     rows = checkedMul(shape[0], rows);
   return uint64_t(checkedMul(checkedMul(rows, columns), int64_t(elementBytes(constant.dtype()))));
-}
-
-std::string rt::shapeText(std::span<const int64_t> shape) {
-  return fmt::format("[{}]", fmt::join(shape, ", "));
 }
 
 LoadedProgram LoadedProgram::fromFile(const std::string &path) {

@@ -9,6 +9,8 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
+#include "runtime/DType.h"
+
 #include "Program_generated.h"
 
 #include <cstddef>
@@ -36,21 +38,8 @@ template <typename T> std::span<const T> values(const flatbuffers::Vector<T> *ve
   return vector ? std::span<const T>(vector->data(), vector->size()) : std::span<const T>();
 }
 
-/// Bytes of one element; 0 for the block types of GGUF.
-size_t elementBytes(program::DType dtype);
-
-/// "f32", "i64", ... as the command line and messages write it.
-std::string_view dtypeName(program::DType dtype);
-
-/// Bytes of a tensor of any type, block types included. Throws when a dimension
-/// is negative, the size does not fit 64 bits, or rows are not whole blocks.
-uint64_t tensorBytes(program::DType dtype, std::span<const int64_t> shape);
-
 /// Bytes of a constant in memory, as its layout says, padding included.
 uint64_t constantBytes(const program::Constant &constant);
-
-/// "[2, 3]".
-std::string shapeText(std::span<const int64_t> shape);
 
 /// A verified program and the memory that it lies in. Movable; references to
 /// its tables stay valid as long as it lives.

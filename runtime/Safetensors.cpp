@@ -6,9 +6,9 @@
 #include "runtime/Safetensors.h"
 
 #include "runtime/CheckedMath.h"
+#include "runtime/DType.h"
 #include "runtime/Error.h"
 #include "runtime/MappedFile.h"
-#include "runtime/Program.h"
 
 #include <nlohmann/json.hpp>
 

@@ -6,8 +6,8 @@
 #include "runtime/StoredTensor.h"
 
 #include "runtime/CheckedMath.h"
+#include "runtime/DType.h"
 #include "runtime/Error.h"
-#include "runtime/Program.h"
 
 #include <algorithm>
 

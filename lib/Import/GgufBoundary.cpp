@@ -17,8 +17,6 @@
 #include "runtime/MappedFile.h"
 #include "runtime/Program.h"
 
-#include <nlohmann/json.hpp>
-
 using namespace mlsys;
 using namespace mlsys::importer;
 using rt::Gguf;
@@ -46,7 +44,7 @@ static std::vector<float> readFloats(const Gguf &file, const rt::StoredTensor &t
   if (tensor.shape.size() != 1 || tensor.shape[0] > 1 << 16)
     throw rt::Error("{}: tensor {} has shape {}, expected a short vector", file.path, tensor.name,
                     rt::shapeText(tensor.shape));
-  rt::MappedFile mapped(file.path);
+  rt::MappedFile mapped(file.files[tensor.file]);
   std::vector<float> values(static_cast<size_t>(tensor.shape[0]));
   rt::convertToF32(tensor.dtype, mapped.data() + tensor.offset, values.data(), tensor.shape[0]);
   return values;
@@ -88,10 +86,6 @@ static DecoderConfig readConfig(const Gguf &file) {
   if (*architecture != "llama")
     throw rt::Error("{}: architecture '{}' is not supported; supported is llama", file.path,
                     *architecture);
-  if (file.getUnsigned("split.count").value_or(1) > 1)
-    throw rt::Error("{}: models split into several GGUF files are not supported; merge them with "
-                    "llama-gguf-split",
-                    file.path);
   if (file.getUnsigned("llama.expert_count").value_or(0) > 0)
     throw rt::Error("{}: mixtures of experts (llama.expert_count) are not supported", file.path);
 
@@ -136,83 +130,13 @@ static DecoderConfig readConfig(const Gguf &file) {
   return config;
 }
 
-/// The tokenizer.ggml.* values; nothing when the file has no vocabulary.
-static std::optional<rt::GgufVocabulary> readVocabulary(const Gguf &file) {
-  const std::vector<std::string> *tokens = file.getStrings("tokenizer.ggml.tokens");
-  if (!tokens)
-    return std::nullopt;
-  rt::GgufVocabulary vocabulary;
-  vocabulary.tokens = *tokens;
-  vocabulary.model = file.getString("tokenizer.ggml.model").value_or("");
-  vocabulary.pre = file.getString("tokenizer.ggml.pre").value_or("");
-  if (const std::vector<std::string> *merges = file.getStrings("tokenizer.ggml.merges"))
-    vocabulary.merges = *merges;
-  auto numbers = [&](const char *key, auto &list) {
-    const rt::GgufValue *value = file.find(key);
-    if (!value)
-      return;
-    if (value->type != rt::GgufType::Array || value->elementType == rt::GgufType::String ||
-        value->elementType == rt::GgufType::Array)
-      throw rt::Error("{}: metadata {} is not an array of numbers", file.path, key);
-    for (uint64_t i = 0; i < value->count; ++i) {
-      double number = *value->element(i).asDouble();
-      if (!(std::abs(number) < 2147483648.0))
-        throw rt::Error("{}: metadata {} holds {}, which is too large", file.path, key, number);
-      list.push_back(static_cast<typename std::decay_t<decltype(list)>::value_type>(number));
-    }
-  };
-  numbers("tokenizer.ggml.scores", vocabulary.scores);
-  numbers("tokenizer.ggml.token_type", vocabulary.types);
-  vocabulary.bosId = optionalExtent(file, "tokenizer.ggml.bos_token_id").value_or(-1);
-  vocabulary.eosId = optionalExtent(file, "tokenizer.ggml.eos_token_id").value_or(-1);
-  vocabulary.unkId = optionalExtent(file, "tokenizer.ggml.unknown_token_id").value_or(-1);
-  // llama.cpp's defaults: SentencePiece vocabularies begin with bos and a space.
-  bool isLlama = vocabulary.model == "llama";
-  vocabulary.addBos = file.getBool("tokenizer.ggml.add_bos_token").value_or(isLlama);
-  vocabulary.addEos = file.getBool("tokenizer.ggml.add_eos_token").value_or(false);
-  vocabulary.addSpacePrefix = file.getBool("tokenizer.ggml.add_space_prefix").value_or(isLlama);
-  return vocabulary;
-}
-
-static rt::TextMaterial readText(const Gguf &file) {
-  rt::TextMaterial text;
-  text.chatTemplate = file.getString("tokenizer.chat_template").value_or("");
-  std::optional<rt::GgufVocabulary> vocabulary = readVocabulary(file);
-  if (!vocabulary)
-    return text;
-  try {
-    text.tokenizerJson = rt::tokenizerJsonFromGguf(*vocabulary);
-  } catch (const rt::Error &error) {
-    throw rt::Error("{}: {}", file.path, error.what());
-  }
-  text.bosId = vocabulary->bosId;
-  if (vocabulary->eosId >= 0)
-    text.eosIds.push_back(vocabulary->eosId);
-  std::optional<int64_t> endOfTurn = optionalExtent(file, "tokenizer.ggml.eot_token_id");
-  if (endOfTurn && *endOfTurn != vocabulary->eosId)
-    text.eosIds.push_back(*endOfTurn);
-
-  nlohmann::json config = nlohmann::json::object();
-  auto addToken = [&](const char *key, int64_t id) {
-    if (id >= 0 && static_cast<uint64_t>(id) < vocabulary->tokens.size())
-      config[key] = vocabulary->tokens[static_cast<size_t>(id)];
-  };
-  addToken("bos_token", vocabulary->bosId);
-  addToken("eos_token", vocabulary->eosId);
-  if (!text.chatTemplate.empty())
-    config["chat_template"] = text.chatTemplate;
-  text.tokenizerConfigJson =
-      config.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  return text;
-}
-
 llvm::Expected<ModelFiles> importer::readGgufModel(llvm::StringRef path) {
   ModelFiles files;
   try {
     Gguf file = rt::readGguf(path.str());
     files.config = readConfig(file);
-    files.text = readText(file);
-    files.checkpoint.files = {file.path};
+    files.text = rt::readGgufText(file);
+    files.checkpoint.files = file.files;
     std::erase_if(file.tensors,
                   [](const rt::StoredTensor &tensor) { return tensor.name == "rope_freqs.weight"; });
     files.checkpoint.tensors = std::move(file.tensors);

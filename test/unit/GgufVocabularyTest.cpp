@@ -3,6 +3,7 @@
 // Part of mlsys, under the Apache License v2.0. See LICENSE.
 //
 //===----------------------------------------------------------------------===//
+#include "runtime/GgufPreTokenizers.h"
 #include "runtime/GgufVocabulary.h"
 #include "runtime/ByteLevel.h"
 #include "runtime/Error.h"
@@ -12,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include <cmath>
+#include <set>
 #include <fstream>
 
 using namespace mlsys::rt;
@@ -166,30 +168,11 @@ static GgufVocabulary bytes(const std::string &pre,
 }
 
 TEST(GgufVocabularyTest, everyPreTokenizerIsUsable) {
-  for (const char *pre : {"",
-                          "default",
-                          "gpt-2",
-                          "phi-2",
-                          "mpt",
-                          "olmo",
-                          "roberta-bpe",
-                          "llama-bpe",
-                          "llama3",
-                          "llama-v3",
-                          "dbrx",
-                          "smaug-bpe",
-                          "smollm",
-                          "starcoder",
-                          "refact",
-                          "codeshell",
-                          "command-r",
-                          "exaone",
-                          "qwen2",
-                          "stablelm2",
-                          "deepseek-r1-qwen",
-                          "tekken",
-                          "gpt-4o",
-                          "llama4"}) {
+  EXPECT_EQ(std::string(findGgufPreTokenizer("").name), "default");
+  std::set<std::string> names;
+  for (const GgufPreTokenizer &entry : ggufPreTokenizers()) {
+    const char *pre = entry.name;
+    EXPECT_TRUE(names.insert(pre).second) << pre;
     Tokenizer made = tokenizer(bytes(pre, {}));
     std::string text = "It's 12345 caf\u00e9s,  and\n\nMORE (x)==y";
     EXPECT_EQ(made.decode(made.encode(text), false), text) << pre;
@@ -218,8 +201,15 @@ TEST(GgufVocabularyTest, refusesWhatDoesNotFit) {
         << failure(vocabulary);
   };
   GgufVocabulary vocabulary = letters();
+  vocabulary.model = "rwkv";
+  has(vocabulary, "'rwkv' is not supported; supported are gpt2, llama, gemma4, bert and t5");
+  vocabulary.model = "gpt2";
+  vocabulary.merges = {"ab"};
+  has(vocabulary, "merge 0 is 'ab', expected two tokens");
+  vocabulary.merges.clear();
   vocabulary.model = "bert";
-  has(vocabulary, "'bert' is not supported; supported are gpt2 and llama");
+  vocabulary.unkId = -1;
+  has(vocabulary, "unknown_token_id is missing, which the model 'bert' needs");
   vocabulary.model = "gpt2";
   vocabulary.pre = "martian";
   has(vocabulary, "'martian' is not known; known are default, gpt-2");
@@ -230,7 +220,7 @@ TEST(GgufVocabularyTest, refusesWhatDoesNotFit) {
   has(vocabulary, "scores has 2 entries for 10 tokens");
   vocabulary = letters();
   vocabulary.scores[4] = NAN;
-  has(vocabulary, "the score of token 4 is NaN");
+  has(vocabulary, "the score of token 4 is nan");
   vocabulary = letters();
   vocabulary.types.pop_back();
   has(vocabulary, "token_type has 9 entries for 10 tokens");
