@@ -71,7 +71,7 @@ void rt::checkBench(const BenchRequest &request) {
 
 /// Runs one prompt in chunks, or `tokens` steps of one token, and gives the time.
 static double measure(LanguageModel &model, const Row &row, int64_t chunk, std::mt19937_64 &random) {
-  std::uniform_int_distribution<int64_t> anyId(0, model.vocabSize() - 1);
+  std::uniform_int_distribution<int64_t> anyId(0, model.idLimit() - 1);
   std::vector<int64_t> ids(size_t(row.tokens()));
   for (int64_t &id : ids)
     id = anyId(random);

@@ -31,12 +31,19 @@ std::string_view rt::stopReasonText(StopReason reason) {
 }
 
 Sequence::Sequence(LanguageModel &model, KvCache &cache)
-    : model(model), cache(cache), sequence(cache.addSequence()),
-      logits(size_t(model.vocabSize())) {}
+    : model(model), cache(cache), sequence(cache.addSequence()) {
+  if (!model.bidirectional())
+    return;
+  cache.removeSequence(sequence);
+  throw Error("the model is an encoder: it makes embeddings of texts and cannot write any");
+}
 
 Sequence::~Sequence() { cache.removeSequence(sequence); }
 
 std::span<const float> Sequence::push(std::span<const int64_t> ids) {
+  // What the first new token does not see is not read again.
+  if (model.window() > 0)
+    cache.release(sequence, firstSeen(tokens));
   std::vector<int32_t> fresh = cache.grow(sequence, tokens + int64_t(ids.size()));
   if (!fresh.empty())
     model.zeroPages(fresh);
@@ -50,8 +57,9 @@ std::span<const float> Sequence::push(std::span<const int64_t> ids) {
   // Few different table widths let the executor reuse its launch lists.
   int64_t widest = (model.contextLength() + model.pageSize() - 1) / model.pageSize();
   size_t width = std::max(pages.size(), std::min(std::bit_ceil(pages.size()), size_t(widest)));
-  blockTable.assign(width, pages[0]);
-  std::copy(pages.begin(), pages.end(), blockTable.begin());
+  blockTable.assign(width, pages.back());
+  std::copy_if(pages.begin(), pages.end(), blockTable.begin() + cache.firstKept(sequence) / cache.pageSize(),
+               [](int32_t page) { return page >= 0; });
   tokens += int64_t(ids.size());
   int32_t queryStart[] = {0, int32_t(ids.size())};
   int32_t contextLength[] = {int32_t(tokens)};
@@ -63,22 +71,32 @@ std::span<const float> Sequence::push(std::span<const int64_t> ids) {
   batch.contextLength = contextLength;
   batch.blockTable = blockTable;
   batch.maxPages = int64_t(width);
+  size_t columns = size_t(model.vocabSize());
+  logits.resize(size_t(model.rows(batch.tokens(), 1)) * columns);
   model.step(batch, logits);
-  return logits;
+  return std::span(logits).last(columns);
 }
 
-void Sequence::truncate(int64_t count) {
+int64_t Sequence::truncate(int64_t count) {
+  if (firstSeen(count) < cache.firstKept(sequence))
+    count = 0;
   cache.truncate(sequence, count);
-  tokens = count;
+  return tokens = count;
+}
+
+/// The first position that the token at `position` sees.
+int64_t Sequence::firstSeen(int64_t position) const {
+  int64_t window = model.window();
+  return window > 0 ? position + 1 - std::min(position + 1, window) : 0;
 }
 
 static void checkPrompt(const LanguageModel &model, std::span<const int64_t> prompt) {
   if (prompt.empty())
     throw Error("the prompt is empty");
   for (int64_t id : prompt)
-    if (id < 0 || id >= model.vocabSize())
+    if (id < 0 || id >= model.idLimit())
       throw Error("token id {} of the prompt is not in the vocabulary of {}", id,
-                  model.vocabSize());
+                  model.idLimit());
   if (int64_t(prompt.size()) > model.contextLength())
     throw Error("the prompt has {} tokens, more than the context of {}; shorten it or use a larger --ctx-size",
                 prompt.size(), model.contextLength());
@@ -103,7 +121,7 @@ std::span<const float> Conversation::push(std::span<const int64_t> ids) {
     cached.insert(cached.end(), ids.begin(), ids.end());
     return logits;
   } catch (...) {
-    sequence.truncate(int64_t(cached.size()));
+    cached.resize(size_t(sequence.truncate(int64_t(cached.size()))));
     throw;
   }
 }
@@ -120,7 +138,7 @@ Generation Conversation::generate(std::span<const int64_t> prompt, const Generat
   size_t kept = size_t(
       std::mismatch(cached.begin(), cached.end(), prompt.begin(), prompt.end() - 1).first -
       cached.begin());
-  sequence.truncate(int64_t(kept));
+  kept = size_t(sequence.truncate(int64_t(kept)));
   cached.resize(kept);
   result.cachedTokens = int64_t(kept);
 

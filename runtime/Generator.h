@@ -64,12 +64,16 @@ public:
   /// Runs `ids` after what came before, at most maxStepTokens() of them, and
   /// returns the logits after the last one, valid until the next call.
   std::span<const float> push(std::span<const int64_t> ids);
-  /// Forgets all but the first `count` tokens, of which there are that many.
-  void truncate(int64_t count);
+  /// Forgets all but the first `count` tokens, of which there are that many; all of them when
+  /// pages that the next token would see have been freed (see LanguageModel::window). Returns how
+  /// many are left.
+  int64_t truncate(int64_t count);
   /// Tokens so far.
   int64_t size() const { return tokens; }
 
 private:
+  int64_t firstSeen(int64_t position) const;
+
   LanguageModel &model;
   KvCache &cache;
   int64_t sequence;

@@ -7,9 +7,14 @@
 
 #include "runtime/Error.h"
 
+#include <algorithm>
+#include <iterator>
 #include <limits>
 
 using namespace mlsys::rt;
+
+/// In the place of a page that was released.
+static constexpr int32_t released = -1;
 
 KvCache::KvCache(int64_t pageSize, int64_t pageCount)
     : tokensPerPage(pageSize), pageTotal(pageCount) {
@@ -34,8 +39,25 @@ const std::vector<int32_t> &KvCache::find(int64_t sequence) const {
 
 void KvCache::removeSequence(int64_t sequence) {
   const std::vector<int32_t> &pages = find(sequence);
-  freeList.insert(freeList.end(), pages.rbegin(), pages.rend());
+  std::copy_if(pages.rbegin(), pages.rend(), std::back_inserter(freeList),
+               [](int32_t page) { return page != released; });
   sequences.erase(sequence);
+}
+
+void KvCache::release(int64_t sequence, int64_t tokens) {
+  find(sequence);
+  std::vector<int32_t> &pages = sequences[sequence];
+  int64_t count = std::min(tokens / tokensPerPage, int64_t(pages.size()));
+  for (int64_t i = count; i-- > 0 && pages[size_t(i)] != released;) {
+    freeList.push_back(pages[size_t(i)]);
+    pages[size_t(i)] = released;
+  }
+}
+
+int64_t KvCache::firstKept(int64_t sequence) const {
+  const std::vector<int32_t> &pages = find(sequence);
+  auto kept = std::find_if(pages.begin(), pages.end(), [](int32_t page) { return page != released; });
+  return (kept - pages.begin()) * tokensPerPage;
 }
 
 std::vector<int32_t> KvCache::grow(int64_t sequence, int64_t tokens) {
@@ -62,7 +84,8 @@ void KvCache::truncate(int64_t sequence, int64_t tokens) {
   std::vector<int32_t> &pages = sequences[sequence];
   size_t kept = size_t((tokens + tokensPerPage - 1) / tokensPerPage);
   while (pages.size() > kept) {
-    freeList.push_back(pages.back());
+    if (pages.back() != released)
+      freeList.push_back(pages.back());
     pages.pop_back();
   }
 }
@@ -73,5 +96,7 @@ int64_t KvCache::slot(int64_t sequence, int64_t position) const {
   const std::vector<int32_t> &pages = find(sequence);
   if (position < 0 || position / tokensPerPage >= int64_t(pages.size()))
     throw Error("position {} is beyond the {} pages of its sequence", position, pages.size());
+  if (pages[size_t(position / tokensPerPage)] == released)
+    throw Error("the page of position {} was released", position);
   return pages[size_t(position / tokensPerPage)] * tokensPerPage + position % tokensPerPage;
 }

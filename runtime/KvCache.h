@@ -31,8 +31,12 @@ public:
 
   /// Forgets all but the first `tokens` tokens and frees the pages that no longer hold any.
   void truncate(int64_t sequence, int64_t tokens);
+  /// Frees the pages that hold only positions before `tokens`: they are not read again.
+  void release(int64_t sequence, int64_t tokens);
+  /// The first position whose page the sequence still has.
+  int64_t firstKept(int64_t sequence) const;
 
-  /// The pages of a sequence in order: its block table.
+  /// The pages of a sequence in order: its block table. Pages that were released are -1.
   std::span<const int32_t> pages(int64_t sequence) const;
   /// page * pageSize + row of the token at `position`, for which there is room.
   int64_t slot(int64_t sequence, int64_t position) const;

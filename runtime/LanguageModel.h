@@ -1,8 +1,8 @@
-//===- LanguageModel.h - One step of a causal language model ----*- C++ -*-===//
+//===- LanguageModel.h - One step of a language model -----------*- C++ -*-===//
 //
 // Part of mlsys, under the Apache License v2.0. See LICENSE.
 //
-// What generation needs of a model. Compiled programs (ProgramModel) and the
+// What generation and encoding need of a model. Compiled programs (ProgramModel) and the
 // interpreter implement it.
 //
 //===----------------------------------------------------------------------===//
@@ -26,23 +26,36 @@ struct StepBatch {
   std::span<const int32_t> queryStart;
   /// [R] tokens of each request, the new ones counted.
   std::span<const int32_t> contextLength;
-  /// [R, maxPages] the pages of each request, filled up with anything valid.
+  /// [R, maxPages] the pages of each request, filled up with anything valid; so are the
+  /// places of pages that lie before the window (see LanguageModel::window).
   std::span<const int32_t> blockTable;
   int64_t maxPages = 0;
+  /// [T] the segment of each token, for encoders that have them; empty: zeros.
+  std::span<const int64_t> tokenTypes = {};
 
   int64_t tokens() const { return int64_t(ids.size()); }
   int64_t requests() const { return int64_t(contextLength.size()); }
 };
 
-/// A causal language model with a paged KV cache.
+/// A language model with a paged KV cache.
 class LanguageModel {
 public:
   virtual ~LanguageModel() = default;
 
   /// The longest sequence, prompt and answer together.
   virtual int64_t contextLength() const = 0;
-  /// Logits of a token.
+  /// Logits of a token; of an encoder, the elements of a token's embedding.
   virtual int64_t vocabSize() const = 0;
+  /// Token ids are smaller than that.
+  virtual int64_t idLimit() const { return vocabSize(); }
+  /// True for encoders: tokens see the whole request, and all of a request's tokens are in
+  /// one step.
+  virtual bool bidirectional() const { return false; }
+  /// True when a step gives a row for each token instead of for each request.
+  virtual bool perToken() const { return false; }
+  /// When not 0, no token sees one that is so many positions before it, or more: pages
+  /// that lie before the window of the next token are not read again.
+  virtual int64_t window() const { return 0; }
   /// Tokens in a page of the KV cache.
   virtual int64_t pageSize() const = 0;
   /// Pages that there are in all.
@@ -56,8 +69,11 @@ public:
   virtual void zeroPages(std::span<const int32_t> pages) = 0;
 
   /// Runs the new tokens. `logits` is [R, vocabSize]: those that follow the last
-  /// token of each request. Throws rt::Error.
+  /// token of each request; [T, vocabSize] when perToken(). Throws rt::Error.
   virtual void step(const StepBatch &batch, std::span<float> logits) = 0;
+
+  /// The rows that a step with these numbers of tokens and requests gives.
+  int64_t rows(int64_t tokens, int64_t requests) const { return perToken() ? tokens : requests; }
 };
 
 } // namespace mlsys::rt

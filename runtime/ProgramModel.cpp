@@ -27,6 +27,9 @@ using program::Role;
 static constexpr int64_t defaultCacheBytes = 4ll << 30;
 /// Tokens a prefill step does best where the program sets no limit.
 static constexpr int64_t defaultChunk = 512;
+/// Pages of an encoder's cache, which has one layer, beyond those of its longest request: many
+/// short requests in one step have a page each.
+static constexpr int64_t encoderPages = 32;
 /// The context of a model that does not say its own.
 static constexpr int64_t defaultContext = 4096;
 
@@ -58,6 +61,10 @@ public:
 
   int64_t contextLength() const override { return context; }
   int64_t vocabSize() const override { return vocabulary; }
+  int64_t idLimit() const override { return ids; }
+  bool bidirectional() const override { return encoder; }
+  bool perToken() const override { return everyToken; }
+  int64_t window() const override { return target.cache()->window(); }
   int64_t pageSize() const override { return target.cache()->page_size(); }
   int64_t pageCount() const override { return pages; }
   int64_t maxStepTokens() const override { return stepTokens; }
@@ -66,6 +73,8 @@ public:
   void step(const StepBatch &batch, std::span<float> logits) override;
 
 private:
+  void readFunction(uint32_t index);
+  void sizeCache(int64_t contextTokens);
   void call(uint32_t function, const StepBatch &batch, float *logits);
   void callPadded(uint32_t function, int64_t bucket, const StepBatch &batch,
                   std::span<float> logits);
@@ -75,10 +84,13 @@ private:
   /// Function indices; decode ones by bucket.
   std::optional<uint32_t> prefill;
   std::vector<std::pair<int64_t, uint32_t>> decodes;
-  int64_t context = 0, vocabulary = 0, pages = 0, stepTokens = 1;
+  int64_t context = 0, vocabulary = 0, ids = 0, pages = 0, stepTokens = 1;
+  bool encoder = false, everyToken = false;
+  /// For steps that say no token types.
+  std::vector<int64_t> noTypes;
   /// Memory of callPadded, reused.
   struct {
-    std::vector<int64_t> ids, slots;
+    std::vector<int64_t> ids, slots, tokenTypes;
     std::vector<int32_t> positions, queryStart, contextLength, blockTable;
     std::vector<float> logits;
   } padded;
@@ -95,6 +107,7 @@ public:
 
 private:
   uint32_t find(const std::string &name) const;
+  int64_t idLimitOf(const program::Function &function) const;
 
   std::unique_ptr<ProgramOnDevice> on;
 };
@@ -188,36 +201,52 @@ static const program::Port &portWithRole(const program::Function &function, Role
 ProgramLanguageModel::ProgramLanguageModel(std::unique_ptr<ProgramOnDevice> owned,
                                            int64_t contextTokens)
     : on(std::move(owned)), target(*on->target) {
-  for (uint32_t i = 0; i < length(target.functions()); ++i) {
-    const program::Function &function = *target.functions()->Get(i);
-    if (function.phase() == Phase::Plain)
-      continue;
-    for (const program::Port *port : *function.inputs())
-      if (port->role() == Role::Tensor)
-        throw Error("function '{}' has an input '{}' that no language model step has",
-                    text(function.name()), text(port->name()));
-    const program::Port *logits = nullptr;
-    for (const program::Port *port : *function.outputs())
-      if (port->role() == Role::Logits)
-        logits = port;
-    std::optional<int64_t> columns = asConstant(*logits->shape()->Get(1));
-    if (!columns || *columns < 1 || (vocabulary != 0 && vocabulary != *columns) ||
-        length(function.outputs()) != 1)
-      throw Error("function '{}' has logits of no fixed vocabulary", text(function.name()));
-    vocabulary = *columns;
-    if (function.phase() == Phase::Decode)
-      decodes.emplace_back(function.bucket(), i);
-    else
-      prefill = i;
-  }
+  for (uint32_t i = 0; i < length(target.functions()); ++i)
+    if (target.functions()->Get(i)->phase() != Phase::Plain)
+      readFunction(i);
   std::sort(decodes.begin(), decodes.end());
   if (!prefill && decodes.empty())
-    throw Error("{} is no causal language model: it has no prefill or decode function",
+    throw Error("{} is no language model: it has no prefill or decode function",
                 on->program.name());
+  sizeCache(contextTokens);
+  on->cache = on->device->allocate(size_t(checkedMul(pages, int64_t(target.cache()->page_bytes()))));
+  on->executor->setCache(on->cache);
+}
 
+/// Takes a function of phase prefill or decode into the model.
+void ProgramLanguageModel::readFunction(uint32_t index) {
+  const program::Function &function = *target.functions()->Get(index);
+  for (const program::Port *port : *function.inputs())
+    if (port->role() == Role::Tensor)
+      throw Error("function '{}' has an input '{}' that no language model step has",
+                  text(function.name()), text(port->name()));
+  const program::Port *logits = nullptr;
+  for (const program::Port *port : *function.outputs())
+    if (port->role() == Role::Logits)
+      logits = port;
+  std::optional<int64_t> columns = asConstant(*logits->shape()->Get(1));
+  if (!columns || *columns < 1 || (vocabulary != 0 && vocabulary != *columns) ||
+      length(function.outputs()) != 1)
+    throw Error("function '{}' has logits of no fixed vocabulary", text(function.name()));
+  bool first = !prefill && decodes.empty();
+  if (!first && (function.per_token() != everyToken || function.bidirectional() != encoder))
+    throw Error("function '{}' is of another kind than the functions before it",
+                text(function.name()));
+  vocabulary = *columns;
+  everyToken = function.per_token();
+  encoder = function.bidirectional();
+  if (function.phase() == Phase::Decode)
+    decodes.emplace_back(function.bucket(), index);
+  else
+    prefill = index;
+}
+
+/// Chooses the context and what follows from it.
+void ProgramLanguageModel::sizeCache(int64_t contextTokens) {
   const program::TextModel *textModel = on->program->text();
   int64_t limit = textModel && textModel->context_length() > 0 ? textModel->context_length()
                                                                : int64_t(1) << 30;
+  ids = textModel && textModel->vocab_size() > 0 ? textModel->vocab_size() : vocabulary;
   if (contextTokens < 0 || contextTokens > limit)
     throw Error("--ctx-size {} is not in the range of 1 to {} of this model", contextTokens,
                 limit);
@@ -225,13 +254,18 @@ ProgramLanguageModel::ProgramLanguageModel(std::unique_ptr<ProgramOnDevice> owne
             : limit < int64_t(1) << 30 ? limit
                                        : defaultContext;
   int64_t pageBytes = int64_t(target.cache()->page_bytes());
-  pages = (context + pageSize() - 1) / pageSize();
+  auto pagesOf = [&](int64_t tokens) { return (tokens + pageSize() - 1) / pageSize(); };
+  // Of a context that is larger than the window only so many tokens are kept.
+  auto kept = [&](int64_t tokens) {
+    return window() > 0 ? std::min(tokens, window() + defaultChunk + 2 * pageSize()) : tokens;
+  };
+  pages = pagesOf(kept(context));
   if (contextTokens == 0 && checkedMul(pages, pageBytes) > defaultCacheBytes) {
     pages = std::max<int64_t>(1, defaultCacheBytes / pageBytes);
     context = pages * pageSize();
   }
-  on->cache = on->device->allocate(size_t(checkedMul(pages, pageBytes)));
-  on->executor->setCache(on->cache);
+  if (encoder)
+    pages += encoderPages;
 
   if (prefill) {
     const program::Function &function = *target.functions()->Get(*prefill);
@@ -240,6 +274,8 @@ ProgramLanguageModel::ProgramLanguageModel(std::unique_ptr<ProgramOnDevice> owne
     if (std::optional<uint32_t> symbol = asSymbol(tokens)) {
       int64_t most = function.symbols()->Get(*symbol)->max();
       stepTokens = most < 0 ? context : std::max<int64_t>(1, std::min(most, context));
+      if (window() > 0)
+        stepTokens = std::min(stepTokens, defaultChunk);
     } else if (std::optional<int64_t> fixed = asConstant(tokens)) {
       throw Error("the prefill function takes exactly {} tokens, expected any number", *fixed);
     }
@@ -281,6 +317,10 @@ void ProgramLanguageModel::call(uint32_t index, const StepBatch &batch, float *l
     case Role::BlockTable:
       inputs.push_back({DType::I32, table, batch.blockTable.data()});
       break;
+    case Role::TokenTypes:
+      noTypes.assign(batch.tokenTypes.empty() ? size_t(batch.tokens()) : 0, 0);
+      inputs.push_back({DType::I64, tokens, batch.tokenTypes.empty() ? noTypes.data() : batch.tokenTypes.data()});
+      break;
     case Role::KvCache:
     case Role::Tensor:
     case Role::Logits:
@@ -313,7 +353,12 @@ void ProgramLanguageModel::callPadded(uint32_t function, int64_t bucket, const S
     padded.queryStart[i] = int32_t(i);
   padded.logits.resize(size * size_t(vocabulary));
   StepBatch full{padded.ids,           padded.positions,     padded.slots,  padded.queryStart,
-                 padded.contextLength, padded.blockTable, batch.maxPages};
+                 padded.contextLength, padded.blockTable, batch.maxPages, {}};
+  if (!batch.tokenTypes.empty()) {
+    padded.tokenTypes.assign(batch.tokenTypes.begin(), batch.tokenTypes.end());
+    padded.tokenTypes.resize(size, 0);
+    full.tokenTypes = padded.tokenTypes;
+  }
   call(function, full, padded.logits.data());
   std::copy_n(padded.logits.begin(), logits.size(), logits.begin());
 }
@@ -324,7 +369,8 @@ void ProgramLanguageModel::step(const StepBatch &batch, std::span<float> logits)
       int64_t(batch.positions.size()) != tokens || int64_t(batch.slots.size()) != tokens ||
       int64_t(batch.queryStart.size()) != requests + 1 ||
       int64_t(batch.blockTable.size()) != requests * batch.maxPages ||
-      int64_t(logits.size()) != requests * vocabulary)
+      (!batch.tokenTypes.empty() && int64_t(batch.tokenTypes.size()) != tokens) ||
+      int64_t(logits.size()) != rows(tokens, requests) * vocabulary)
     throw Error("a step's arrays do not fit its {} tokens of {} requests", tokens, requests);
   if (tokens == requests) {
     for (auto [bucket, function] : decodes) {
@@ -356,9 +402,11 @@ uint32_t ProgramTensorModel::find(const std::string &name) const {
   return index;
 }
 
-/// The last extent of a plain function's logits, which is the size of the
-/// vocabulary; 0 when it is not fixed.
-static int64_t vocabularyOf(const program::Function &function) {
+/// What token ids are smaller than: the size of the vocabulary. A model that does not say it
+/// has it as the last extent of a plain function's logits; 0 when that is not fixed.
+int64_t ProgramTensorModel::idLimitOf(const program::Function &function) const {
+  if (const program::TextModel *model = on->program->text(); model && model->vocab_size() > 0)
+    return model->vocab_size();
   if (length(function.outputs()) == 0 || length(function.outputs()->Get(0)->shape()) == 0)
     return 0;
   const auto &shape = *function.outputs()->Get(0)->shape();
@@ -375,7 +423,7 @@ std::vector<TensorPort> ProgramTensorModel::inputs(const std::string &name) cons
     const program::Port &port = *function.inputs()->Get(i);
     TensorPort info{port.name()->str(), port.dtype(), {}, 0};
     if (port.role() == Role::TokenIds)
-      info.idLimit = vocabularyOf(function);
+      info.idLimit = idLimitOf(function);
     for (uint32_t d = 0; d < length(port.shape()); ++d)
       info.dims.push_back(toString(*port.shape()->Get(d), symbols));
     result.push_back(std::move(info));

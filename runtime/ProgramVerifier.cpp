@@ -81,7 +81,8 @@ private:
   void checkPhase() const;
   void checkShape(const flatbuffers::Vector<flatbuffers::Offset<Expr>> *shape,
                   const std::string &name) const;
-  const Port *portWithRole(Role role, DType dtype, uint32_t rank, bool output) const;
+  const Port *portWithRole(Role role, DType dtype, uint32_t rank, bool output,
+                           bool optional = false) const;
 
   const TargetProgram &target;
   const Function &function;
@@ -199,9 +200,9 @@ void FunctionVerifier::checkLaunch(const Launch &launch, const std::string &name
         "its kernel has other arguments in another launch");
 }
 
-/// The one port of a role; a step function has each exactly once.
-const Port *FunctionVerifier::portWithRole(Role role, DType dtype, uint32_t rank,
-                                           bool output) const {
+/// The one port of a role, which the function must have unless it is optional; null when it has none.
+const Port *FunctionVerifier::portWithRole(Role role, DType dtype, uint32_t rank, bool output,
+                                           bool optional) const {
   const auto *ports = output ? function.outputs() : function.inputs();
   const Port *found = nullptr;
   std::string what = fmt::format("{}, {}", subject, EnumNameRole(role));
@@ -211,6 +212,8 @@ const Port *FunctionVerifier::portWithRole(Role role, DType dtype, uint32_t rank
     check(!found, what, "given twice");
     found = ports->Get(i);
   }
+  if (!found && optional)
+    return nullptr;
   check(found, what, "missing");
   check(found->dtype() == dtype && length(found->shape()) == rank, what,
         fmt::format("expected {} with {} dimensions", dtypeName(dtype), rank));
@@ -228,7 +231,10 @@ void FunctionVerifier::checkPhase() const {
   portWithRole(Role::QueryStart, DType::I32, 1, false);
   portWithRole(Role::ContextLength, DType::I32, 1, false);
   portWithRole(Role::BlockTable, DType::I32, 2, false);
+  portWithRole(Role::TokenTypes, DType::I64, 1, false, /*optional=*/true);
   portWithRole(Role::Logits, DType::F32, 2, true);
+  check(!function.bidirectional() || function.phase() == Phase::Prefill, subject,
+        "an encoder has no decode functions");
   if (function.phase() == Phase::Decode)
     check(function.bucket() >= 1 && function.bucket() <= 1 << 20, subject, "wrong bucket");
 }
@@ -332,6 +338,7 @@ static void checkCache(const CacheSpec &cache) {
   int64_t tokens = checkedMul(checkedMul(cache.kv_heads(), cache.head_dim()), cache.page_size());
   int64_t bytes = checkedMul(checkedMul(tokens, cache.layers()),
                              2 * int64_t(elementBytes(cache.dtype())));
+  check(cache.window() >= 0, "KV cache", "negative window");
   check(cache.page_bytes() >= uint64_t(bytes) && cache.page_bytes() <= 1ull << 40, "KV cache",
         fmt::format("a page of {} bytes does not hold its {} bytes", cache.page_bytes(), bytes));
 }

@@ -32,6 +32,8 @@ struct ModelFlags {
   rt::DeviceOptions device;
   /// "auto", "f32", "bf16", "f16".
   std::string dtype = "auto";
+  /// The same for the KV cache.
+  std::string kvType = "auto";
   int64_t contextTokens = 0;
   /// Of tools that compile: random numbers in place of weights, and targets such as
   /// "cuda:sm_90a"; none: what fits the device.
@@ -45,6 +47,12 @@ inline void addModel(CLI::App &app, ModelFlags &flags, const std::string &what) 
 
 inline void addDtype(CLI::App &app, ModelFlags &flags) {
   app.add_option("--dtype", flags.dtype, "Type of weights and computation")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))
+      ->capture_default_str();
+}
+
+inline void addKvType(CLI::App &app, ModelFlags &flags) {
+  app.add_option("--kv-type", flags.kvType, "Type of keys and values in the KV cache")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))
       ->capture_default_str();
 }

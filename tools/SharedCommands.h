@@ -83,9 +83,16 @@ private:
     return command;
   }
 
+  /// What there is to say about the KV cache: its size, and its type when it is compiled.
+  void addCacheFlags(CLI::App &command) {
+    addContext(command, model);
+    if (opener.compiles)
+      addKvType(command, model);
+  }
+
   void addGenerateCommand() {
     CLI::App *command = subcommand("generate", "Write text that follows a prompt", Runs::Yes);
-    addContext(*command, model);
+    addCacheFlags(*command);
     addGenerate(*command, generate);
     command->callback([this] {
       action = [this] {
@@ -99,7 +106,7 @@ private:
 
   void addChatCommand() {
     CLI::App *command = subcommand("chat", "Hold a conversation, one message a line", Runs::Yes);
-    addContext(*command, model);
+    addCacheFlags(*command);
     addChat(*command, chat);
     command->callback([this] {
       action = [this] {
@@ -126,7 +133,7 @@ private:
 
   void addBenchCommand() {
     CLI::App *command = subcommand("bench", "Measure prompt and generation speed", Runs::Yes);
-    addContext(*command, model);
+    addCacheFlags(*command);
     addBench(*command, bench);
     if (opener.compiles)
       command->add_flag("--random-weights", model.randomWeights,

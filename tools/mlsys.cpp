@@ -39,6 +39,7 @@ static CompileRequest makeRequest(const ModelFlags &flags) {
   CompileRequest request;
   request.model = flags.model;
   request.dtype = parseDtype(flags.dtype);
+  request.kvType = flags.kvType;
   request.randomWeights = flags.randomWeights;
   if (!flags.targets.empty()) {
     request.targets.clear();
@@ -82,6 +83,8 @@ static rt::ModelHandle open(const ModelFlags &flags, rt::Purpose purpose) {
                       flags.model);
     if (flags.randomWeights)
       throw rt::Error("'{}' is compiled already; --random-weights is for models", flags.model);
+    if (flags.kvType != "auto")
+      throw rt::Error("'{}' is compiled already; --kv-type is for models", flags.model);
     return openCompiled(flags, rt::LoadedProgram::fromFile(flags.model), purpose);
   }
   std::optional<rt::Progress> compiling("compiling"), loading;
@@ -136,6 +139,7 @@ static void addCompile(CLI::App &app, CompileFlags &flags) {
   app.add_option("-o,--output", flags.output, "The .mlsys file, or the IR of --stop-after");
   addTargets(app, flags.model);
   addDtype(app, flags.model);
+  addKvType(app, flags.model);
   std::vector<std::string> names;
   for (Stage stage : allStages())
     names.push_back(stringifyStage(stage).str());

@@ -10,6 +10,8 @@
 //     weights = exp(scores - running maximum), sums and results rescaled
 //     results += weights x values                 (rows x head dimension)
 //
+// Blocks that lie before the window of every row are skipped.
+//
 //===----------------------------------------------------------------------===//
 
 #include "CpuAttention.h"
@@ -43,8 +45,10 @@ struct Segment {
   Value firstToken, tokens;
   /// Keys that the first token sees, and all of them.
   Value firstLimit, keys;
-  /// Paged: the request. Otherwise: the first token of the sequence.
+  /// Paged: the request. Otherwise: the first key of the sequence.
   Value request, sequenceStart;
+  /// The part of the keys, when they are cut into parts.
+  Value part;
 };
 
 /// A right side of a product: rows `stride` elements apart in a flat buffer.
@@ -63,6 +67,7 @@ public:
 
 private:
   LogicalResult readOperation();
+  template <typename Op> void readScores(Op op);
   void selectTiles();
   void allocateScratch();
   void emitPagedTasks();
@@ -74,8 +79,12 @@ private:
   void emitStart(const Segment &segment);
   void emitKeyBlock(const Segment &segment, Value block);
   void emitSoftmax(const Segment &segment, Value firstKey);
-  void emitSoftmaxRow(Value row, Value visible);
+  void emitSoftmaxRow(Value row, Value visible, Value hidden);
+  Value emitScore(Value product);
+  Value windowStart(Value limit);
+  double lowestScore() const;
   void emitResults(const Segment &segment);
+  void emitPartResults(const Segment &segment);
 
   Matrix keyBlock(const Segment &segment, Value block, Value count);
   Matrix valueBlock(const Segment &segment, Value block);
@@ -127,10 +136,15 @@ private:
   int64_t heads = 1, keyHeads = 1, ratio = 1, headDim = 1, keysPerBlock = 1;
   float scale = 1;
   bool causal = true;
+  /// 0: none.
+  int64_t window = 0;
+  float softcap = 0;
   std::optional<CacheLayout> layout;
 
   AttentionTiles tiles;
   bool usesBf16 = false;
+  /// Whether the keys are cut into parts (null: never), and how many parts there are then.
+  Value cut, parts;
   // Scratch. Rows are (token, head in group).
   Value queries, scores, weights, results, maxima, sums, keyScratch, valueScratch;
 };
@@ -320,7 +334,7 @@ void AttentionLowering::emitLoadQueries(const Segment &segment) {
 
 void AttentionLowering::emitStart(const Segment &segment) {
   Value zero = splatConstant(0, tiles.dimWidth), noSum = splatConstant(0, tiles.keyWidth);
-  Value lowest = splatConstant(-std::numeric_limits<double>::infinity(), tiles.keyWidth);
+  Value lowest = splatConstant(lowestScore(), tiles.keyWidth);
   forRows(segment, [&](Value, Value, Value row) {
     Value lanes = math.mul(row, tiles.keyWidth), place = math.mul(row, headDim);
     store(lowest, maxima, lanes);
@@ -330,20 +344,47 @@ void AttentionLowering::emitStart(const Segment &segment) {
   });
 }
 
-/// `visible`: how many keys of the block the row sees.
-void AttentionLowering::emitSoftmaxRow(Value row, Value visible) {
+/// What the running maximum starts from. A row may see nothing of the first blocks when there is a
+/// window, and a part may have no keys: then the difference of two maxima must still be a number.
+double AttentionLowering::lowestScore() const {
+  return window || kernel.parts > 1 ? std::numeric_limits<float>::lowest() : -std::numeric_limits<double>::infinity();
+}
+
+/// The first key that a row sees whose keys end at `limit`.
+Value AttentionLowering::windowStart(Value limit) {
+  return window ? math.sub(limit, math.min(limit, constant(window))) : constant(0);
+}
+
+/// The score of a product of query and key.
+Value AttentionLowering::emitScore(Value product) {
+  int64_t width = cast<VectorType>(product.getType()).getDimSize(0);
+  auto times = [&](Value value, double factor) -> Value {
+    return arith::MulFOp::create(b, loc, value, splatConstant(factor, width));
+  };
+  if (softcap == 0)
+    return times(product, scale);
+  return times(::mlir::math::TanhOp::create(b, loc, times(product, scale / softcap)), softcap);
+}
+
+/// `visible`: how many keys of the block the row sees or are before its window; `hidden`: how
+/// many are before its window, null when it has none. Either may be negative.
+void AttentionLowering::emitSoftmaxRow(Value row, Value visible, Value hidden) {
   int64_t width = tiles.keyWidth;
   Value lanes = math.mul(row, width), first = math.mul(row, keysPerBlock);
-  Value factor = splatConstant(scale, width);
   Value lowest = splatConstant(-std::numeric_limits<double>::infinity(), width);
   Value before = load(maxima, lanes, width), after = before;
   SmallVector<Value> scaled;
   auto maskType = VectorType::get(width, b.getI1Type());
   for (int64_t column = 0; column < keysPerBlock; column += width) {
-    Value left = arith::SubIOp::create(b, loc, visible, constant(column));
-    Value mask = vector::CreateMaskOp::create(b, loc, maskType, left);
-    Value score = arith::MulFOp::create(b, loc, load(scores, math.add(first, column), width), factor);
-    scaled.push_back(arith::SelectOp::create(b, loc, mask, score, lowest));
+    auto maskOf = [&](Value count) -> Value {
+      Value left = arith::SubIOp::create(b, loc, count, constant(column));
+      return vector::CreateMaskOp::create(b, loc, maskType, left);
+    };
+    Value score = emitScore(load(scores, math.add(first, column), width));
+    score = arith::SelectOp::create(b, loc, maskOf(visible), score, lowest);
+    if (hidden)
+      score = arith::SelectOp::create(b, loc, maskOf(hidden), lowest, score);
+    scaled.push_back(score);
     after = maximum(scaled.back(), after);
   }
   after = maximumOfLanes(after);
@@ -369,7 +410,10 @@ void AttentionLowering::emitSoftmax(const Segment &segment, Value firstKey) {
   forRows(segment, [&](Value token, Value, Value row) {
     Value limit = causal ? math.add(segment.firstLimit, token) : segment.firstLimit;
     // Negative when the row sees nothing of the block.
-    emitSoftmaxRow(row, arith::SubIOp::create(b, loc, limit, firstKey));
+    Value visible = arith::SubIOp::create(b, loc, limit, firstKey), hidden;
+    if (window)
+      hidden = arith::SubIOp::create(b, loc, windowStart(limit), firstKey);
+    emitSoftmaxRow(row, visible, hidden);
   });
 }
 
@@ -404,6 +448,25 @@ void AttentionLowering::emitResults(const Segment &segment) {
   });
 }
 
+/// What lowerAttentionJoinForCpu takes.
+void AttentionLowering::emitPartResults(const Segment &segment) {
+  int64_t width = tiles.dimWidth;
+  forRows(segment, [&](Value token, Value head, Value row) {
+    Value outputRow = math.div(queryElement(segment, token, head), headDim);
+    Value place = math.mul(math.add(math.mul(outputRow, kernel.parts), segment.part), headDim + 2);
+    Value result = kernel.outputs.back();
+    Value source = math.mul(row, headDim), lanes = math.mul(row, tiles.keyWidth);
+    for (int64_t dim = 0; dim < headDim; dim += width)
+      store(load(results, math.add(source, dim), width), result, math.add(place, dim));
+    Value sum = vector::ReductionOp::create(b, loc, vector::CombiningKind::ADD,
+                                            load(sums, lanes, tiles.keyWidth),
+                                            arith::FastMathFlags::reassoc);
+    Value largest = memref::LoadOp::create(b, loc, maxima, lanes);
+    memref::StoreOp::create(b, loc, largest, result, math.add(place, headDim));
+    memref::StoreOp::create(b, loc, sum, result, math.add(place, headDim + 1));
+  });
+}
+
 void AttentionLowering::emitZeros(const Segment &segment) {
   Value zero = splatConstant(0, tiles.dimWidth);
   forRows(segment, [&](Value token, Value head, Value) {
@@ -416,8 +479,22 @@ void AttentionLowering::emitZeros(const Segment &segment) {
 void AttentionLowering::emitSegment(const Segment &segment) {
   emitLoadQueries(segment);
   emitStart(segment);
-  loop(constant(0), math.ceilDiv(segment.keys, keysPerBlock), 1,
-       [&](Value block) { emitKeyBlock(segment, block); });
+  Value firstBlock = math.div(windowStart(segment.firstLimit), keysPerBlock);
+  Value endBlock = math.ceilDiv(segment.keys, keysPerBlock);
+  if (!cut) {
+    loop(firstBlock, endBlock, 1, [&](Value block) { emitKeyBlock(segment, block); });
+    return emitResults(segment);
+  }
+  Value count = math.sub(endBlock, firstBlock);
+  Value perPart = math.div(math.add(count, math.sub(parts, constant(1))), parts);
+  firstBlock = math.add(firstBlock, math.mul(perPart, segment.part));
+  endBlock = math.min(endBlock, math.add(firstBlock, perPart));
+  loop(firstBlock, endBlock, 1, [&](Value block) { emitKeyBlock(segment, block); });
+  auto branch = scf::IfOp::create(b, loc, cut, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(branch.thenBlock());
+  emitPartResults(segment);
+  b.setInsertionPointToStart(branch.elseBlock());
   emitResults(segment);
 }
 
@@ -434,7 +511,17 @@ void AttentionLowering::emitPagedTasks() {
   Value queryStart = kernel.bufferOf(cast<BlockArgument>(paged.getQueryStart()));
   Value contextLength = kernel.bufferOf(cast<BlockArgument>(paged.getContextLength()));
   Value lastBlock = math.sub(math.ceilDiv(tokens, tiles.tokens), constant(1));
-  loop(kernel.begin, kernel.end, 1, [&](Value task) {
+  parts = constant(1);
+  AffineExpr partCount = getAffineConstantExpr(1, b.getContext());
+  if (kernel.parts > 1) {
+    Value pages = countOf(getDim(cast<RankedTensorType>(paged.getBlockTable().getType()), 1));
+    cut = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::uge, pages,
+                                constant(getMinPartPages(kernel.fusion)));
+    parts = arith::SelectOp::create(b, loc, cut, constant(kernel.parts), constant(1));
+    partCount = partCount + getPartsExpr(kernel.fusion) * (kernel.parts - 1);
+  }
+  loop(kernel.begin, kernel.end, 1, [&](Value taskAndPart) {
+    Value task = math.div(taskAndPart, parts);
     // Late tokens see the most keys: they come first.
     Value block = math.sub(lastBlock, math.div(task, keyHeads));
     Value blockBegin = math.mul(block, tiles.tokens);
@@ -453,8 +540,13 @@ void AttentionLowering::emitPagedTasks() {
       segment.firstToken = first;
       segment.tokens = tiles.tokens == 1 ? constant(1) : math.sub(last, first);
       segment.request = request;
+      segment.part = math.mod(taskAndPart, parts);
       Value context = loadIndex(contextLength, request);
       Value empty = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, context, constant(0));
+      // Parts without keys are known by the sum of their weights.
+      if (cut)
+        empty = arith::SelectOp::create(
+            b, loc, cut, arith::ConstantOp::create(b, loc, b.getBoolAttr(false)), empty);
       auto branch = scf::IfOp::create(b, loc, empty, /*withElseRegion=*/true);
       b.setInsertionPointToStart(branch.thenBlock());
       emitZeros(segment);
@@ -462,17 +554,18 @@ void AttentionLowering::emitPagedTasks() {
       // Query i of n sees the keys up to context - n + i.
       Value earlier = math.sub(context, math.sub(end, start));
       Value seen = math.add(earlier, math.sub(first, start));
-      segment.firstLimit = math.add(seen, 1);
-      segment.keys = math.add(seen, segment.tokens);
+      segment.firstLimit = causal ? math.add(seen, 1) : context;
+      segment.keys = causal ? math.add(seen, segment.tokens) : context;
       emitSegment(segment);
     });
   });
-  launch.grid = {toLaunchExpr(kernel.fusion, tokensDim).ceilDiv(tiles.tokens) * keyHeads};
+  launch.grid = {toLaunchExpr(kernel.fusion, tokensDim).ceilDiv(tiles.tokens) * keyHeads * partCount};
 }
 
 void AttentionLowering::emitContiguousTasks() {
   DimExpr batchDim = getDim(queryType, 0), lengthDim = getDim(queryType, 1);
   Value length = countOf(lengthDim);
+  Value keys = countOf(getDim(cast<RankedTensorType>(contiguous.getKey().getType()), 1));
   Value blocks = math.ceilDiv(length, tiles.tokens);
   loop(kernel.begin, kernel.end, 1, [&](Value task) {
     Segment segment;
@@ -481,15 +574,23 @@ void AttentionLowering::emitContiguousTasks() {
     Value batch = math.div(rest, blocks);
     Value block = math.sub(math.sub(blocks, constant(1)), math.mod(rest, blocks));
     Value first = math.mul(block, tiles.tokens);
-    segment.sequenceStart = math.mul(batch, length);
-    segment.firstToken = math.add(segment.sequenceStart, first);
+    segment.sequenceStart = math.mul(batch, keys);
+    segment.firstToken = math.add(math.mul(batch, length), first);
     segment.tokens = math.min(constant(tiles.tokens), math.sub(length, first));
-    segment.firstLimit = causal ? math.add(first, 1) : length;
-    segment.keys = causal ? math.add(first, segment.tokens) : length;
+    segment.firstLimit = causal ? math.add(first, 1) : keys;
+    segment.keys = causal ? math.add(first, segment.tokens) : keys;
     emitSegment(segment);
   });
   launch.grid = {toLaunchExpr(kernel.fusion, batchDim) *
                  toLaunchExpr(kernel.fusion, lengthDim).ceilDiv(tiles.tokens) * keyHeads};
+}
+
+template <typename Op> void AttentionLowering::readScores(Op op) {
+  scale = op.getScale().convertToFloat();
+  if (std::optional<int64_t> value = op.getWindow())
+    window = *value;
+  if (std::optional<APFloat> value = op.getSoftcap())
+    softcap = value->convertToFloat();
 }
 
 LogicalResult AttentionLowering::readOperation() {
@@ -519,13 +620,14 @@ LogicalResult AttentionLowering::readOperation() {
     key = value = bufferOf(paged.getLayer());
     keyHeads = layout->layer.getHeads();
     keysPerBlock = layout->layer.getPageSize();
-    scale = paged.getScale().convertToFloat();
+    readScores(paged);
+    causal = !paged.getBidirectional();
   } else {
     key = bufferOf(contiguous.getKey());
     value = bufferOf(contiguous.getValue());
     keyHeads = cast<RankedTensorType>(contiguous.getKey().getType()).getDimSize(2);
     keysPerBlock = contiguousKeyBlock;
-    scale = contiguous.getScale().convertToFloat();
+    readScores(contiguous);
     causal = contiguous.getCausal();
   }
   ratio = heads / keyHeads;

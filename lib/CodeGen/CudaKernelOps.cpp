@@ -123,12 +123,27 @@ LogicalResult CudaPrinter::printKernelOp(kernel::AttentionOp op) {
   if (failed(element))
     return failure();
   int64_t heads = op.getHeads(), kvHeads = op.getKvHeads(), dim = op.getHeadDim();
-  int64_t bytes = cast<MemRefType>(op.getQuery().getType()).getElementTypeBitWidth() / 8;
+  // Keys and values in the cache may be of another type.
+  FailureOr<std::string> keyElement =
+      typeName(cast<MemRefType>(op.getKey().getType()).getElementType(), op);
+  if (failed(keyElement))
+    return failure();
+  int64_t bytes = cast<MemRefType>(op.getKey().getType()).getElementTypeBitWidth() / 8;
   std::string query = "(const " + *element + " *)" + name(op.getQuery());
-  // The scale by its bits, as constants are.
-  std::string tail = std::to_string(heads) + ", " + std::to_string(kvHeads) +
-                     ", float_from_bits(" +
-                     std::to_string(op.getScale().bitcastToAPInt().getZExtValue()) + "u)";
+  // Floats by their bits, as constants are.
+  auto number = [](const APFloat &value) {
+    return "float_from_bits(" + std::to_string(value.bitcastToAPInt().getZExtValue()) + "u)";
+  };
+  std::string cap = op.getSoftcap() ? number(*op.getSoftcap()) : "0.0f";
+  std::string scores = number(op.getScale()) + ", " + (op.getCausal() ? "true" : "false");
+  if (op.getWindow() || op.getSoftcap())
+    scores = std::string("Scores<") + (op.getWindow() ? "true, " : "false, ") +
+             (op.getSoftcap() ? "true" : "false") + ">{" + scores + ", " +
+             std::to_string(std::min<int64_t>(op.getWindow().value_or(0), std::numeric_limits<int32_t>::max())) +
+             ", " + cap + "}";
+  else
+    scores = "Scores<>{" + scores + "}";
+  std::string tail = std::to_string(heads) + ", " + std::to_string(kvHeads) + ", " + scores;
   std::string dimText = std::to_string(dim);
   if (op.getMethod() == "plain") {
     auto strides = [&](Value length, int64_t count) {
@@ -138,13 +153,13 @@ LogicalResult CudaPrinter::printKernelOp(kernel::AttentionOp op) {
     std::string q = strides(op.getExtents()[0], heads), kv = strides(op.getExtents()[1], kvHeads);
     line() << "attention_plain<" << dimText << ">(" << query << ", " << q << ", "
            << name(op.getResult()) << ", " << q << ",\n";
-    line() << "    ContiguousKV<" << *element << ">{" << name(op.getKey()) << ", "
+    line() << "    ContiguousKV<" << *keyElement << ">{" << name(op.getKey()) << ", "
            << name(op.getValue()) << ", " << kv << ", " << kv << "}, " << name(op.getExtents()[0])
-           << ", " << name(op.getExtents()[1]) << ", " << tail << ", "
-           << (op.getCausal() ? "true" : "false") << ");\n";
+           << ", " << name(op.getExtents()[1]) << ", " << tail
+           << ");\n";
     return success();
   }
-  std::string paged = "PagedKV<" + *element + ">{" + name(op.getKey()) + ", " +
+  std::string paged = "PagedKV<" + *keyElement + ">{" + name(op.getKey()) + ", " +
                       std::to_string(op.getPageStride()) + ", 0, " +
                       std::to_string(op.getPageSize() * kvHeads * dim * bytes) + ", " +
                       std::to_string(op.getPageSize()) + ", " + dimText + "}";
@@ -158,6 +173,6 @@ LogicalResult CudaPrinter::printKernelOp(kernel::AttentionOp op) {
     return success();
   }
   line() << "attention_prefill<" << dimText << ">(" << query << ", " << name(op.getResult()) << ", "
-         << paged << ", " << metadata << tail << ", true);\n";
+         << paged << ", " << metadata << tail << ");\n";
   return success();
 }

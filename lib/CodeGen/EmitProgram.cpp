@@ -152,10 +152,13 @@ LogicalResult FunctionEmitter::emitCache(unsigned index, graph::KvCacheType type
   spec->head_dim = type.getHeadDim();
   spec->page_size = type.getPageSize();
   spec->dtype = *dtype;
+  if (auto window = function->getAttrOfType<IntegerAttr>(graph::windowAttrName))
+    spec->window = window.getInt();
   spec->page_bytes = 2 * type.getLayers() * type.getHeads() * type.getHeadDim() *
                      type.getPageSize() * (graph::getElementBits(type.getElementType()) / 8);
   auto extents = [](const program::CacheSpecT &spec) {
-    return std::tie(spec.layers, spec.kv_heads, spec.head_dim, spec.page_size, spec.dtype);
+    return std::tie(spec.layers, spec.kv_heads, spec.head_dim, spec.page_size, spec.dtype,
+                    spec.window);
   };
   if (target.cache && extents(*target.cache) != extents(*spec))
     return function.emitOpError("has another KV cache than the functions before it");
@@ -224,6 +227,8 @@ LogicalResult FunctionEmitter::emitSignature() {
   } else {
     return function.emitOpError("has the phase '") << phase << "', which cannot be executed";
   }
+  result->per_token = function->hasAttr(graph::perTokenAttrName);
+  result->bidirectional = function->hasAttr(graph::bidirectionalAttrName);
   for (graph::SymbolAttr symbol : graph::getSymbols(function)) {
     auto entry = std::make_unique<program::SymbolT>();
     entry->name = symbol.getName().str();

@@ -6,6 +6,8 @@
 
 #include "KernelOutliner.h"
 
+#include "CpuAttention.h"
+
 #include "mlir/IR/OperationSupport.h"
 
 using namespace mlir;
@@ -49,34 +51,26 @@ OutlinedKernel *KernelOutliner::outline(FusionOp fusion) {
   return &candidates.emplace_back(std::move(entry))->kernel;
 }
 
-LogicalResult KernelOutliner::lower(FusionOp fusion, OutlinedKernel &result) {
-  FailureOr<FusionStructure> structure = analyzeFusion(fusion);
-  if (failed(structure))
-    return failure();
-
+/// An empty function over `buffers`, and the CPU's arguments.
+kernel::FuncOp KernelOutliner::createFunction(FusionOp fusion, ArrayRef<Type> buffers) {
   OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
-  Location loc = fusion.getLoc();
-  SmallVector<Type> types;
-  for (Value input : fusion.getInputs())
-    types.push_back(getBufferType(input.getType()));
-  size_t numInputs = types.size();
-  for (Type type : fusion.getResultTypes())
-    if (isa<RankedTensorType>(type))
-      types.push_back(getBufferType(type));
-  size_t numBuffers = types.size();
+  SmallVector<Type> types(buffers);
   if (cpu) {
     Type index = builder.getIndexType();
     types.append({MemRefType::get({ShapedType::kDynamic}, builder.getI8Type()), index, index});
   }
+  Location loc = fusion.getLoc();
   std::string name = (fusion.getKind() + "_" + Twine(counts[fusion.getKind()]++)).str();
   auto function = kernel::FuncOp::create(builder, loc, name, builder.getFunctionType(types, {}),
                                          cpu ? "cpu" : "cuda", fusion.getKind(),
                                          /*scratch_bytes=*/0, ArrayAttr(), ArrayAttr());
-  Block *body = builder.createBlock(&function.getBody(), {}, types,
-                                    SmallVector<Location>(types.size(), loc));
+  builder.createBlock(&function.getBody(), {}, types, SmallVector<Location>(types.size(), loc));
+  return function;
+}
 
-  KernelBuilder kernel{builder, loc, function, fusion, *structure, {}, {}, {}, {}, {}, {}, {}, 0, false};
-  ArrayRef<BlockArgument> arguments = body->getArguments();
+/// Gives the arguments of `kernel.function` their places.
+void KernelOutliner::setArguments(KernelBuilder &kernel, size_t numInputs, size_t numBuffers) {
+  ArrayRef<BlockArgument> arguments = kernel.function.getBody().front().getArguments();
   kernel.inputs.assign(arguments.begin(), arguments.begin() + numInputs);
   kernel.outputs.assign(arguments.begin() + numInputs, arguments.begin() + numBuffers);
   if (cpu) {
@@ -84,6 +78,51 @@ LogicalResult KernelOutliner::lower(FusionOp fusion, OutlinedKernel &result) {
     kernel.begin = arguments[numBuffers + 1];
     kernel.end = arguments[numBuffers + 2];
   }
+}
+
+std::unique_ptr<OutlinedKernel> KernelOutliner::makeJoin(FusionOp fusion,
+                                                         const FusionStructure &structure,
+                                                         int64_t parts) {
+  auto result = std::make_unique<OutlinedKernel>();
+  OpBuilder builder(module.getContext());
+  Type partsBuffer = MemRefType::get({ShapedType::kDynamic}, builder.getF32Type());
+  result->function =
+      createFunction(fusion, {partsBuffer, getBufferType(fusion.getResultTypes().front())});
+  Block &body = result->function.getBody().front();
+  builder.setInsertionPointToStart(&body);
+  KernelBuilder kernel{builder, fusion.getLoc(), result->function, fusion, structure, {}, {}, {}, {},
+                       {}, {}, {}, 0, false, parts};
+  setArguments(kernel, 1, 2);
+  lowerAttentionJoinForCpu(kernel, *cpu, result->shape);
+  builder.setInsertionPointToEnd(&body);
+  kernel::ReturnOp::create(builder, fusion.getLoc());
+  result->writes = {1};
+  return result;
+}
+
+LogicalResult KernelOutliner::lower(FusionOp fusion, OutlinedKernel &result) {
+  FailureOr<FusionStructure> structure = analyzeFusion(fusion);
+  if (failed(structure))
+    return failure();
+
+  OpBuilder builder(module.getContext());
+  Location loc = fusion.getLoc();
+  int64_t parts = cpu ? selectAttentionParts(fusion, *cpu) : 1;
+  SmallVector<Type> types;
+  for (Value input : fusion.getInputs())
+    types.push_back(getBufferType(input.getType()));
+  size_t numInputs = types.size();
+  for (Type type : fusion.getResultTypes())
+    if (isa<RankedTensorType>(type))
+      types.push_back(getBufferType(type));
+  if (parts > 1)
+    types.push_back(MemRefType::get({ShapedType::kDynamic}, builder.getF32Type()));
+  size_t numBuffers = types.size();
+  kernel::FuncOp function = createFunction(fusion, types);
+  Block *body = &function.getBody().front();
+  builder.setInsertionPointToStart(body);
+  KernelBuilder kernel{builder, loc, function, fusion, *structure, {}, {}, {}, {}, {}, {}, {}, 0, false, parts};
+  setArguments(kernel, numInputs, numBuffers);
   LogicalResult lowered = cpu ? lowerFusionForCpu(kernel, *cpu, result.shape)
                               : lowerFusionForCuda(kernel, result.shape);
   if (failed(lowered) || kernel.failed) {
@@ -103,5 +142,9 @@ LogicalResult KernelOutliner::lower(FusionOp fusion, OutlinedKernel &result) {
     written.insert(index);
   result.writes.assign(written.begin(), written.end());
   llvm::sort(result.writes);
+  if (parts > 1) {
+    result.join = makeJoin(fusion, *structure, parts);
+    result.partElements = countPartElements(fusion, parts);
+  }
   return success();
 }

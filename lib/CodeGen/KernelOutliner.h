@@ -18,6 +18,10 @@ struct OutlinedKernel {
   /// The positions of the buffers that it writes: first those of the
   /// inputs that are written layers of the KV cache, then the outputs.
   llvm::SmallVector<int64_t> writes;
+  /// A second kernel, which makes the output when this one does not: from another buffer of
+  /// `partElements` f32, which is this one's last argument. Null when there is none.
+  std::unique_ptr<OutlinedKernel> join;
+  int64_t partElements = 0;
 };
 
 /// Makes kernels for fusions and finds those that it has made: fusions with equal
@@ -40,6 +44,10 @@ private:
   };
 
   mlir::LogicalResult lower(graph::FusionOp fusion, OutlinedKernel &result);
+  std::unique_ptr<OutlinedKernel> makeJoin(graph::FusionOp fusion,
+                                           const graph::FusionStructure &structure, int64_t parts);
+  kernel::FuncOp createFunction(graph::FusionOp fusion, llvm::ArrayRef<mlir::Type> buffers);
+  void setArguments(KernelBuilder &kernel, size_t numInputs, size_t numBuffers);
 
   mlir::ModuleOp module;
   const CpuTarget *cpu;

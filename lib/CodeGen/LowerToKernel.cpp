@@ -105,6 +105,8 @@ private:
   LogicalResult createFunction();
   LogicalResult lowerOp(Operation &op);
   LogicalResult lowerFusion(FusionOp fusion);
+  void addLaunch(FusionOp fusion, const OutlinedKernel &kernel, ValueRange operands,
+                 AffineMap symbols, StringRef label, const DimExpr &bytes, const DimExpr &flops);
   Value getConstant(Value tensor, int64_t block, int64_t pair);
   Value getBuffer(Value tensor, int64_t block, int64_t pair);
   FailureOr<AffineMap> getSymbolMap(Operation *op, ArrayRef<std::string> names);
@@ -220,6 +222,24 @@ FailureOr<AffineMap> FunctionLowering::getSymbolMap(Operation *op, ArrayRef<std:
   return AffineMap::get(0, symbols.size(), exprs, builder.getContext());
 }
 
+void FunctionLowering::addLaunch(FusionOp fusion, const OutlinedKernel &kernel,
+                                 ValueRange operands, AffineMap symbols, StringRef label,
+                                 const DimExpr &bytes, const DimExpr &flops) {
+  auto makeMap = [&](ArrayRef<AffineExpr> exprs) {
+    return AffineMap::get(0, symbols.getNumSymbols(), exprs, builder.getContext());
+  };
+  const LaunchShape &shape = kernel.shape;
+  DenseI32ArrayAttr block;
+  if (!shape.block.empty())
+    block = builder.getDenseI32ArrayAttr(shape.block);
+  kernel::LaunchOp::create(
+      builder, fusion.getLoc(), kernel.function.getName(), operands, kernel.writes,
+      makeMap(shape.grid), symbols, block, shape.sharedBytes, shape.grain > 0,
+      std::max<int64_t>(1, shape.grain),
+      AffineMapAttr::get(makeMap(toLaunchExpr(fusion, bytes))),
+      AffineMapAttr::get(makeMap(toLaunchExpr(fusion, flops))), builder.getStringAttr(label));
+}
+
 LogicalResult FunctionLowering::lowerFusion(FusionOp fusion) {
   // Extents over symbols that the function does not list have no affine form.
   auto checkSymbols = [&](Value value) -> LogicalResult {
@@ -267,21 +287,22 @@ LogicalResult FunctionLowering::lowerFusion(FusionOp fusion) {
       operands.push_back(buffer);
     }
   }
-  unsigned numSymbols = symbols->getNumSymbols();
-  auto makeMap = [&](ArrayRef<AffineExpr> exprs) {
-    return AffineMap::get(0, numSymbols, exprs, builder.getContext());
-  };
-  const LaunchShape &shape = kernel->shape;
-  DenseI32ArrayAttr block;
-  if (!shape.block.empty())
-    block = builder.getDenseI32ArrayAttr(shape.block);
-  kernel::LaunchOp::create(
-      builder, fusion.getLoc(), kernel->function.getName(), operands, kernel->writes,
-      makeMap(shape.grid), *symbols, block, shape.sharedBytes, shape.grain > 0,
-      std::max<int64_t>(1, shape.grain),
-      AffineMapAttr::get(makeMap(toLaunchExpr(fusion, estimateBytes(fusion)))),
-      AffineMapAttr::get(makeMap(toLaunchExpr(fusion, estimateFlops(fusion)))),
-      builder.getStringAttr(describeFusion(fusion)));
+  std::string label = describeFusion(fusion);
+  DimExpr bytes = estimateBytes(fusion), flops = estimateFlops(fusion);
+  if (!kernel->join) {
+    addLaunch(fusion, *kernel, operands, *symbols, label, bytes, flops);
+    return success();
+  }
+  Value output = operands.back();
+  auto type = RankedTensorType::get({kernel->partElements}, builder.getF32Type());
+  Value parts = kernel::AllocOp::create(builder, fusion.getLoc(), getBufferType(type),
+                                        getDimsAttr(type), IntegerAttr());
+  operands.push_back(parts);
+  addLaunch(fusion, *kernel, operands, *symbols, label, bytes, flops);
+  AffineMap noSymbols = AffineMap::get(0, symbols->getNumSymbols(), {}, builder.getContext());
+  addLaunch(fusion, *kernel->join, {parts, output}, noSymbols,
+            label + " join", DimExpr::constant(4 * kernel->partElements),
+            DimExpr::constant(2 * kernel->partElements));
   return success();
 }
 

@@ -131,6 +131,9 @@ llvm::Error Compilation::readIr() {
   if (error)
     return error;
   initial = detectStage(*model.module);
+  if (request.kvType != "auto" && initial >= Stage::Cache)
+    return llvm::createStringError("--kv-type is for models without a KV cache; '" + request.model +
+                                   "' has one already");
   model.name = llvm::sys::path::filename(request.model).str();
   model.architecture = "IR";
   if (auto files = model.module->getOperation()->getAttrOfType<ArrayAttr>(graph::weightFilesAttrName))
@@ -218,6 +221,7 @@ llvm::Error Compilation::runStage(Stage stage, ModuleOp module, const CompileTar
   options.target = target.device;
   options.isa = target.device == "cpu" ? target.variant : "";
   options.decodeBuckets = request.decodeBuckets;
+  options.kvType = request.kvType;
   PassManager passes(&context, ModuleOp::getOperationName());
   passes.enableVerifier(true);
   if (failed(buildPipeline(stage, options, passes)))

@@ -55,9 +55,10 @@ std::string mlsys::getPipelineText(Stage stage, const PipelineOptions &options) 
     std::string buckets;
     for (int64_t bucket : options.decodeBuckets)
       buckets += (buckets.empty() ? "" : ",") + std::to_string(bucket);
-    passes = llvm::formatv("mlsys-derive-cache{{page-size={0} prefill-chunk={1}},"
-                           "mlsys-specialize-phases{{decode-buckets={2}},canonicalize,cse",
-                           options.pageSize, options.prefillChunk, buckets);
+    passes = llvm::formatv("mlsys-derive-cache{{page-size={0} prefill-chunk={1}{2}},"
+                           "mlsys-specialize-phases{{decode-buckets={3}},canonicalize,cse",
+                           options.pageSize, options.prefillChunk,
+                           options.kvType == "auto" ? "" : " kv-type=" + options.kvType, buckets);
     break;
   }
   case Stage::Fuse:
@@ -65,7 +66,8 @@ std::string mlsys::getPipelineText(Stage stage, const PipelineOptions &options) 
     break;
   case Stage::Kernel:
     passes = "mlsys-lower-to-kernel{target=" + options.target +
-             (options.isa.empty() ? "" : " isa=" + options.isa) + "},func.func(mlsys-plan-memory)";
+             (options.isa.empty() ? "" : " isa=" + options.isa) +
+             (options.threads == 0 ? "" : " threads=" + std::to_string(options.threads)) + "},func.func(mlsys-plan-memory)";
     break;
   case Stage::Emit:
     // CUDA text is printed from the kernel stage as it is.

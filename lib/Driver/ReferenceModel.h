@@ -22,15 +22,19 @@ struct InterpretedModule {
   mlir::ModuleOp module() { return *compilation->model.module; }
 };
 
-/// Steps of a causal language model: decode functions for batches of one token a
+/// Steps of a language model: decode functions for batches of one token a
 /// request where there is one of that size, prefill for the rest.
 class ReferenceLanguageModel : public rt::LanguageModel {
 public:
   ReferenceLanguageModel(std::shared_ptr<InterpretedModule> interpreted,
-                         mlir::func::FuncOp prefill, int64_t context);
+                         mlir::func::FuncOp prefill, int64_t context, int64_t idLimit);
 
   int64_t contextLength() const override { return context; }
   int64_t vocabSize() const override { return vocabulary; }
+  int64_t idLimit() const override { return ids; }
+  bool bidirectional() const override;
+  bool perToken() const override;
+  int64_t window() const override;
   int64_t pageSize() const override { return cache.pages->pageSize; }
   int64_t pageCount() const override { return cache.pages->pages; }
   int64_t maxStepTokens() const override { return stepTokens; }
@@ -45,7 +49,7 @@ private:
   std::shared_ptr<InterpretedModule> interpreted;
   mlir::func::FuncOp prefill;
   CacheValue cache;
-  int64_t context = 0, vocabulary = 0, stepTokens = 0;
+  int64_t context = 0, vocabulary = 0, ids = 0, stepTokens = 0;
 };
 
 /// The plain functions of a model.

@@ -59,7 +59,7 @@ static int64_t findMaxTokens(func::FuncOp function) {
 }
 
 ReferenceLanguageModel::ReferenceLanguageModel(std::shared_ptr<InterpretedModule> interpretedModule,
-                                               func::FuncOp prefill, int64_t context)
+                                               func::FuncOp prefill, int64_t context, int64_t idLimit)
     : interpreted(std::move(interpretedModule)), prefill(prefill), context(context) {
   graph::KvCacheType type = findCacheType(prefill);
   int64_t pages = (context + type.getPageSize() - 1) / type.getPageSize();
@@ -67,8 +67,20 @@ ReferenceLanguageModel::ReferenceLanguageModel(std::shared_ptr<InterpretedModule
                                           type.getHeadDim(), type.getPageSize(),
                                           *dtypeOf(type.getElementType()));
   vocabulary = cast<RankedTensorType>(prefill.getResultTypes()[0]).getDimSize(1);
+  ids = idLimit > 0 ? idLimit : vocabulary;
   int64_t most = findMaxTokens(prefill);
   stepTokens = most < 0 ? context : std::min(most, context);
+}
+
+bool ReferenceLanguageModel::bidirectional() const {
+  return prefill->hasAttr(graph::bidirectionalAttrName);
+}
+
+bool ReferenceLanguageModel::perToken() const { return prefill->hasAttr(graph::perTokenAttrName); }
+
+int64_t ReferenceLanguageModel::window() const {
+  auto window = prefill->getAttrOfType<IntegerAttr>(graph::windowAttrName);
+  return window ? window.getInt() : 0;
 }
 
 void ReferenceLanguageModel::zeroPages(std::span<const int32_t> pages) {
@@ -104,6 +116,9 @@ InterpreterValue ReferenceLanguageModel::makeArgument(func::FuncOp function, uns
     return toTensor(DType::I32, {requests}, batch.contextLength);
   if (role == "block_table")
     return toTensor(DType::I32, {requests, batch.maxPages}, batch.blockTable);
+  if (role == "token_types")
+    return batch.tokenTypes.empty() ? Tensor(DType::I64, {tokens})
+                                    : toTensor(DType::I64, {tokens}, batch.tokenTypes);
   if (role == "kv_cache")
     return cache;
   throw rt::Error("argument {} of '{}' has the role '{}', which a step has not", index,
@@ -161,7 +176,9 @@ std::vector<rt::TensorPort> ReferenceTensorModel::inputs(const std::string &name
     for (const graph::DimExpr &dim : graph::getDims(tensor))
       port.dims.push_back(dim.str());
     auto role = function.getArgAttrOfType<StringAttr>(index, graph::roleAttrName);
-    if (role && role.getValue() == "token_ids" && function.getNumResults() > 0)
+    if (role && role.getValue() == "token_ids" && interpreted->compilation->model.text.vocabSize > 0)
+      port.idLimit = interpreted->compilation->model.text.vocabSize;
+    else if (role && role.getValue() == "token_ids" && function.getNumResults() > 0)
       if (auto logits = dyn_cast<RankedTensorType>(function.getResultTypes()[0]))
         port.idLimit = std::max<int64_t>(0, logits.getShape().back());
     ports.push_back(std::move(port));
@@ -232,7 +249,7 @@ llvm::Expected<rt::ModelHandle> mlsys::openReference(const CompileRequest &reque
                                      " is not in the range of 1 to " + std::to_string(limit) +
                                      " of this model");
     handle.language = std::make_unique<ReferenceLanguageModel>(
-        interpreted, function, contextTokens > 0 ? contextTokens : limit);
+        interpreted, function, contextTokens > 0 ? contextTokens : limit, model.text.vocabSize);
   }
   handle.compileSeconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

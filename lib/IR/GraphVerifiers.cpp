@@ -225,6 +225,16 @@ LogicalResult ExpertDotOp::verify() {
   return verifyResultDims(*this);
 }
 
+/// What `window` and `softcap` of both attentions may be.
+template <typename Op> static LogicalResult verifyScores(Op op) {
+  if (std::optional<int64_t> window = op.getWindow(); window && *window < 1)
+    return op.emitOpError("window ") << *window << " must be at least 1";
+  if (std::optional<APFloat> cap = op.getSoftcap())
+    if (!cap->isFinite() || cap->isNegative() || cap->isZero())
+      return op.emitOpError("softcap must be a positive number");
+  return success();
+}
+
 LogicalResult AttentionOp::verify() {
   SmallVector<DimExpr> query = getDims(typeOf(getQuery())), key = getDims(typeOf(getKey()));
   if (query.size() != 4 || key.size() != 4)
@@ -237,7 +247,9 @@ LogicalResult AttentionOp::verify() {
     return emitOpError("query heads must be a multiple of key heads");
   if (getCausal() && !mayEqual(query[1], key[1]))
     return emitOpError("causal attention needs as many queries as keys");
-  return success();
+  if (getWindow() && !getCausal())
+    return emitOpError("a window needs causal attention");
+  return verifyScores(*this);
 }
 
 LogicalResult CacheLayerOp::verify() {
@@ -280,7 +292,9 @@ LogicalResult PagedAttentionOp::verify() {
   if (start.size() != 1 || context.size() != 1 || table.size() != 2 ||
       !mayEqual(table[0], context[0]) || !mayEqual(start[0], context[0] + DimExpr::constant(1)))
     return emitOpError("expects queryStart [R + 1], contextLength [R] and blockTable [R, P]");
-  return success();
+  if (getWindow() && getBidirectional())
+    return emitOpError("a window needs causal attention");
+  return verifyScores(*this);
 }
 
 LogicalResult LastTokenOp::verify() {

@@ -12,29 +12,46 @@ using namespace mlir;
 using namespace mlsys;
 using namespace mlsys::graph;
 
-/// softmax(scale * q k^T) v for one query of one head. `key` and `value` give
-/// element d of the row at a position.
+/// The keys that a query sees: [begin, end).
+struct KeyRange {
+  int64_t begin, end;
+};
+
+/// The keys of the query at `position`; `window` and what lies before it are left out.
+template <typename Op> static KeyRange causalKeys(Op op, int64_t position) {
+  std::optional<int64_t> window = op.getWindow();
+  return {window ? std::max<int64_t>(0, position + 1 - *window) : 0, position + 1};
+}
+
+/// softmax(cap(scale * q k^T)) v for one query of one head. `key` and `value` give
+/// element d of the row at a position. `softcap` is 0 when there is none.
 static void attend(Tensor &result, int64_t resultStart, const Tensor &query, int64_t queryStart,
-                   int64_t dim, int64_t keys, double scale,
+                   int64_t dim, KeyRange keys, double scale, double softcap,
                    llvm::function_ref<double(int64_t, int64_t)> key,
                    llvm::function_ref<double(int64_t, int64_t)> value) {
-  std::vector<double> weights(keys);
+  std::vector<double> weights;
   double largest = -INFINITY, sum = 0;
-  for (int64_t position = 0; position < keys; ++position) {
+  for (int64_t position = keys.begin; position < keys.end; ++position) {
     double score = 0;
     for (int64_t d = 0; d < dim; ++d)
       score += query.getFloat(queryStart + d) * key(position, d);
-    weights[position] = scale * score;
-    largest = std::max(largest, weights[position]);
+    score *= scale;
+    weights.push_back(softcap > 0 ? softcap * std::tanh(score / softcap) : score);
+    largest = std::max(largest, weights.back());
   }
   for (double &weight : weights)
     sum += weight = std::exp(weight - largest);
   for (int64_t d = 0; d < dim; ++d) {
     double total = 0;
-    for (int64_t position = 0; position < keys; ++position)
-      total += weights[position] * value(position, d);
-    result.setFloat(resultStart + d, keys ? total / sum : 0.0);
+    for (int64_t position = keys.begin; position < keys.end; ++position)
+      total += weights[position - keys.begin] * value(position, d);
+    result.setFloat(resultStart + d, weights.empty() ? 0.0 : total / sum);
   }
+}
+
+template <typename Op> static double softcapOf(Op op) {
+  std::optional<APFloat> cap = op.getSoftcap();
+  return cap ? cap->convertToFloat() : 0.0;
 }
 
 llvm::Expected<Tensor> mlsys::evaluateAttention(AttentionOp op, const Evaluation &e) {
@@ -53,8 +70,9 @@ llvm::Expected<Tensor> mlsys::evaluateAttention(AttentionOp op, const Evaluation
                 ((batch * keys + position) * keyHeads + head / group) * dim + d);
           };
         };
-        attend(result, start, query, start, dim, op.getCausal() ? row + 1 : keys, scale, at(key),
-               at(value));
+        attend(result, start, query, start, dim,
+               op.getCausal() ? causalKeys(op, row) : KeyRange{0, keys}, scale, softcapOf(op),
+               at(key), at(value));
       }
   return result;
 }
@@ -101,7 +119,9 @@ llvm::Expected<Tensor> mlsys::evaluatePagedAttention(PagedAttentionOp op, const 
       return e.error("request {0} has a context of {1}, with {2} new tokens and {3} pages", request,
                      context, count, tablePages);
     std::vector<int64_t> slots(context);
-    for (int64_t position = 0; position < context; ++position) {
+    // Pages before the first token's window may be gone.
+    int64_t first = op.getBidirectional() ? 0 : causalKeys(op, context - count).begin;
+    for (int64_t position = first; position < context; ++position) {
       int64_t page = blockTable.getInt(request * tablePages + position / pages.pageSize);
       if (page < 0 || page >= pages.pages)
         return e.error("request {0} uses page {1} of {2}", request, page, pages.pages);
@@ -115,8 +135,9 @@ llvm::Expected<Tensor> mlsys::evaluatePagedAttention(PagedAttentionOp op, const 
           };
         };
         int64_t start = (token * heads + head) * dim;
-        attend(result, start, query, start, dim, context - count + (token - begin) + 1, scale,
-               at(0), at(1));
+        KeyRange keys = op.getBidirectional() ? KeyRange{0, context}
+                                              : causalKeys(op, context - count + (token - begin));
+        attend(result, start, query, start, dim, keys, scale, softcapOf(op), at(0), at(1));
       }
   }
   return result;

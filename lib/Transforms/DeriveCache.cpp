@@ -14,6 +14,7 @@
 #include "mlsys/Transforms/Passes.h"
 
 #include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/StringSwitch.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 namespace mlsys {
@@ -34,15 +35,19 @@ namespace {
 /// Copies one function into a step.
 class StepBuilder {
 public:
-  StepBuilder(PlainModel &model, int64_t pageSize, int64_t prefillChunk)
-      : model(model), layout(model.getLayout()), builder(model.function.getContext()), pageSize(pageSize), prefillChunk(prefillChunk) {}
+  /// `kvType` is null for the type of the model's keys.
+  StepBuilder(PlainModel &model, int64_t pageSize, int64_t prefillChunk, Type kvType)
+      : model(model), layout(model.getLayout()), builder(model.function.getContext()),
+        pageSize(pageSize), prefillChunk(prefillChunk), kvType(kvType) {}
 
   void build();
 
 private:
-  enum Argument { TokenIds, Positions, Slots, QueryStart, ContextLength, BlockTable, Cache };
+  enum Argument { TokenIds, Positions, Slots, QueryStart, ContextLength, BlockTable, Cache, TokenTypes };
 
   void createFunction();
+  void setAttributes();
+  Value getLayer(Location loc);
   ArrayAttr getStepSymbols();
   Value getOperand(Value value, bool lastTokens);
   Value getLastTokens(Value value);
@@ -55,22 +60,28 @@ private:
   TokenLayout layout;
   OpBuilder builder;
   int64_t pageSize, prefillChunk;
+  Type kvType;
   DimExpr tokens = DimExpr::symbol("T"), requests = DimExpr::symbol("R");
   func::FuncOp step;
   /// Plain values in their form over all tokens, and in that over last tokens.
   DenseMap<Value, Value> all, last;
   int64_t nextLayer = 0;
+  /// The one layer of an encoder's cache, after the latest write.
+  Value sharedLayer;
 };
 
 } // namespace
 
 ArrayAttr StepBuilder::getStepSymbols() {
   MLIRContext *context = builder.getContext();
-  SmallVector<Attribute> symbols = {
-      SymbolAttr::get(context, "T", 1, prefillChunk, prefillChunk),
-      SymbolAttr::get(context, "R", 1, prefillChunk, 1)};
-  // A request's pages hold its whole sequence.
   SymbolAttr sequence = getSymbol(model.function, model.sequence);
+  // A step of an encoder takes whole requests.
+  int64_t maxTokens = prefillChunk;
+  if (model.bidirectional)
+    maxTokens = sequence && sequence.getMax() > 0 ? std::max(prefillChunk, sequence.getMax()) : -1;
+  SmallVector<Attribute> symbols = {SymbolAttr::get(context, "T", 1, maxTokens, prefillChunk),
+                                    SymbolAttr::get(context, "R", 1, maxTokens, 1)};
+  // A request's pages hold its whole sequence.
   auto pages = [&](int64_t length) { return (length + pageSize - 1) / pageSize; };
   int64_t max = sequence && sequence.getMax() > 0 ? pages(sequence.getMax()) : -1;
   int64_t hint = std::max<int64_t>(1, sequence ? pages(sequence.getHint()) : 1);
@@ -85,8 +96,9 @@ void StepBuilder::createFunction() {
   Type i32 = builder.getI32Type(), i64 = builder.getI64Type();
   DimExpr pages = DimExpr::symbol("P"), one = DimExpr::constant(1);
   RankedTensorType key = typeOf(model.attentions.front().getKey());
-  Type cache = KvCacheType::get(builder.getContext(), model.attentions.size(), key.getDimSize(2),
-                                key.getDimSize(3), pageSize, key.getElementType());
+  int64_t layers = model.bidirectional ? 1 : model.attentions.size();
+  Type cache = KvCacheType::get(builder.getContext(), layers, key.getDimSize(2), key.getDimSize(3),
+                                pageSize, kvType ? kvType : key.getElementType());
   SmallVector<std::pair<StringRef, Type>> arguments = {
       {"token_ids", getTensorType({tokens}, i64)},
       {"positions", getTensorType({tokens}, i32)},
@@ -95,9 +107,13 @@ void StepBuilder::createFunction() {
       {"context_length", getTensorType({requests}, i32)},
       {"block_table", getTensorType({requests, pages}, i32)},
       {"kv_cache", cache}};
+  if (llvm::any_of(llvm::seq(model.function.getNumArguments()), [&](unsigned index) {
+        return model.function.getArgAttrOfType<StringAttr>(index, roleAttrName) == "token_types";
+      }))
+    arguments.push_back({"token_types", getTensorType({tokens}, i64)});
   RankedTensorType plainLogits =
       cast<RankedTensorType>(model.function.getResultTypes()[model.logitsIndex]);
-  Type logits = withElementType(layout.flatten(plainLogits, requests), builder.getF32Type());
+  Type logits = withElementType(layout.flatten(plainLogits, model.perToken ? tokens : requests), builder.getF32Type());
 
   SmallVector<Type> types = llvm::to_vector(llvm::make_second_range(arguments));
   builder.setInsertionPointAfter(model.function);
@@ -111,7 +127,18 @@ void StepBuilder::createFunction() {
   step.setResultAttr(0, nameAttrName, builder.getStringAttr("logits"));
   step->setAttr(phaseAttrName, builder.getStringAttr("step"));
   step->setAttr(symbolsAttrName, getStepSymbols());
+  setAttributes();
   builder.setInsertionPointToStart(step.addEntryBlock());
+}
+
+/// What the runtime has to know of the step.
+void StepBuilder::setAttributes() {
+  if (model.perToken)
+    step->setAttr(perTokenAttrName, builder.getUnitAttr());
+  if (model.bidirectional)
+    step->setAttr(bidirectionalAttrName, builder.getUnitAttr());
+  if (model.window)
+    step->setAttr(windowAttrName, builder.getI64IntegerAttr(*model.window));
 }
 
 /// The last tokens' rows of a value that exists for all tokens.
@@ -179,22 +206,33 @@ void StepBuilder::copyIota(IotaOp op, bool lastTokens) {
   (lastTokens ? last : all)[op.getResult()] = value;
 }
 
+/// The layer that the next attention fills.
+Value StepBuilder::getLayer(Location loc) {
+  if (sharedLayer)
+    return sharedLayer;
+  auto cache = cast<KvCacheType>(step.getArgument(Cache).getType());
+  Type type = KvLayerType::get(builder.getContext(), cache.getLayers(), cache.getHeads(),
+                               cache.getHeadDim(), cache.getPageSize(), cache.getElementType());
+  return CacheLayerOp::create(builder, loc, type, step.getArgument(Cache), nextLayer++);
+}
+
 void StepBuilder::copyAttention(AttentionOp op) {
   Location loc = op.getLoc();
-  auto cache = cast<KvCacheType>(step.getArgument(Cache).getType());
-  Type layerType = KvLayerType::get(builder.getContext(), cache.getLayers(), cache.getHeads(),
-                                    cache.getHeadDim(), cache.getPageSize(), cache.getElementType());
-  Value layer =
-      CacheLayerOp::create(builder, loc, layerType, step.getArgument(Cache), nextLayer++);
+  Value layer = getLayer(loc);
+  Type layerType = layer.getType();
   Value slots = step.getArgument(Slots);
   layer = CacheWriteOp::create(builder, loc, layerType, CachePart::key, layer,
                                all.lookup(op.getKey()), slots);
   layer = CacheWriteOp::create(builder, loc, layerType, CachePart::value, layer,
                                all.lookup(op.getValue()), slots);
+  if (model.bidirectional)
+    sharedLayer = layer;
   Value query = all.lookup(op.getQuery());
   all[op.getResult()] = PagedAttentionOp::create(
       builder, loc, query.getType(), query, layer, step.getArgument(QueryStart),
-      step.getArgument(ContextLength), step.getArgument(BlockTable), op.getScaleAttr());
+      step.getArgument(ContextLength), step.getArgument(BlockTable), op.getScaleAttr(),
+      /*bidirectional=*/op.getCausal() ? UnitAttr() : builder.getUnitAttr(), op.getWindowAttr(),
+      op.getSoftcapAttr());
 }
 
 /// An input extent of 1 that was broadcast along the batch has no place any more.
@@ -269,7 +307,9 @@ void StepBuilder::build() {
   createFunction();
   for (BlockArgument argument : model.function.getArguments()) {
     auto role = model.function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), roleAttrName);
-    Value value = step.getArgument(role.getValue() == "token_ids" ? TokenIds : Positions);
+    Value value = step.getArgument(role == "token_ids"   ? TokenIds
+                                   : role == "positions" ? Positions
+                                                         : TokenTypes);
     RankedTensorType type =
         withElementType(typeOf(value), typeOf(argument).getElementType());
     if (type != value.getType())
@@ -278,7 +318,7 @@ void StepBuilder::build() {
   }
   for (Operation *op : model.live) {
     bool perToken = layout.classify(op->getResult(0).getType()) == TokenClass::PerToken;
-    bool lastTokens = perToken && !model.beforeCache.contains(op);
+    bool lastTokens = perToken && !model.perToken && !model.beforeCache.contains(op);
     auto iota = dyn_cast<IotaOp>(op);
     if (auto attention = dyn_cast<AttentionOp>(op))
       copyAttention(attention);
@@ -289,10 +329,21 @@ void StepBuilder::build() {
       copy(op, lastTokens);
   }
   Operation *plainReturn = model.function.getBody().front().getTerminator();
-  Value logits = getLastTokens(plainReturn->getOperand(model.logitsIndex));
+  Value plainLogits = plainReturn->getOperand(model.logitsIndex);
+  Value logits = model.perToken ? all.lookup(plainLogits) : getLastTokens(plainLogits);
   if (logits.getType() != step.getResultTypes().front())
     logits = ConvertOp::create(builder, logits.getLoc(), step.getResultTypes().front(), logits);
   func::ReturnOp::create(builder, plainReturn->getLoc(), logits);
+}
+
+/// The type that the option kv-type names: null for auto, nothing for what is no type.
+static std::optional<Type> parseKvType(MLIRContext *context, StringRef name) {
+  return llvm::StringSwitch<std::optional<Type>>(name)
+      .Case("auto", Type())
+      .Case("f32", Float32Type::get(context))
+      .Case("bf16", BFloat16Type::get(context))
+      .Case("f16", Float16Type::get(context))
+      .Default(std::nullopt);
 }
 
 namespace {
@@ -303,6 +354,11 @@ struct DeriveCache : mlsys::impl::DeriveCacheBase<DeriveCache> {
     ModuleOp module = getOperation();
     if (pageSize < 1 || prefillChunk < 1) {
       module.emitError("page-size and prefill-chunk must be at least 1");
+      return signalPassFailure();
+    }
+    std::optional<Type> type = parseKvType(&getContext(), kvType);
+    if (!type) {
+      module.emitError("kv-type '") << kvType << "' is not auto, f32, bf16 or f16";
       return signalPassFailure();
     }
     for (auto function : llvm::make_early_inc_range(module.getOps<func::FuncOp>())) {
@@ -316,7 +372,7 @@ struct DeriveCache : mlsys::impl::DeriveCacheBase<DeriveCache> {
         function.emitOpError("cannot get a step: the module already has @") << stepName;
         return signalPassFailure();
       }
-      StepBuilder(*model, pageSize, prefillChunk).build();
+      StepBuilder(*model, pageSize, prefillChunk, *type).build();
     }
   }
 };

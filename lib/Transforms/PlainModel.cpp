@@ -59,10 +59,10 @@ static std::string readSignature(PlainModel &model) {
     if (index == *ids)
       continue;
     Type type = function.getArgumentTypes()[index];
-    if (role(function.getArgAttrDict(index)) != "positions" ||
-        layout.classify(type) != TokenClass::PerToken ||
+    StringRef name = role(function.getArgAttrDict(index));
+    if ((name != "positions" && name != "token_types") || layout.classify(type) != TokenClass::PerToken ||
         layout.flatten(cast<RankedTensorType>(type), DimExpr::symbol("T")).getRank() != 1)
-      return "argument " + std::to_string(index) + " is neither token ids nor their positions";
+      return "argument " + std::to_string(index) + " is neither token ids nor their positions or types";
   }
   for (unsigned index = 0; index < function.getNumResults(); ++index)
     if (role(function.getResultAttrDict(index)) == "logits")
@@ -75,11 +75,45 @@ static std::string readSignature(PlainModel &model) {
       layout.getTokenDim(type) + 1 != type.getRank() - 1)
     return "the logits are not one row a token";
   model.logitsIndex = *logits;
+  model.perToken = function.getResultAttr(*logits, perTokenAttrName) != nullptr;
   for (SymbolAttr symbol : getSymbols(function))
     if (symbol.getName() != model.batch && symbol.getName() != model.sequence &&
         llvm::is_contained({"T", "R", "P"}, symbol.getName()))
       return ("the symbol " + symbol.getName() + " is needed for the step").str();
   return {};
+}
+
+/// The operation of an encoder that stands in the way of attentions sharing one layer of the
+/// cache: keys or values that do not depend on the attention before. Null when there is none.
+static Operation *findIndependentAttention(const PlainModel &model) {
+  DenseSet<Value> dependent;
+  AttentionOp previous;
+  for (Operation *op : model.live) {
+    auto attention = dyn_cast<AttentionOp>(op);
+    if (!attention) {
+      if (llvm::any_of(op->getOperands(), [&](Value value) { return dependent.contains(value); }))
+        dependent.insert_range(op->getResults());
+      continue;
+    }
+    if (previous && !(dependent.contains(attention.getKey()) && dependent.contains(attention.getValue())))
+      return op;
+    previous = attention;
+    dependent.clear();
+    dependent.insert(attention.getResult());
+  }
+  return nullptr;
+}
+
+/// The largest window of all attentions; nothing when one of them has none.
+static std::optional<int64_t> findWindow(const PlainModel &model) {
+  int64_t largest = 0;
+  for (AttentionOp op : model.attentions) {
+    std::optional<int64_t> window = op.getWindow();
+    if (!window)
+      return std::nullopt;
+    largest = std::max(largest, *window);
+  }
+  return largest;
 }
 
 FailureOr<PlainModel> mlsys::graph::readPlainModel(func::FuncOp function) {
@@ -94,8 +128,9 @@ FailureOr<PlainModel> mlsys::graph::readPlainModel(func::FuncOp function) {
     return refuse(function.emitRemark(), reason);
   collectOperations(model);
 
-  // A model that has no causal attention never asked for a cache.
+  // Only a model with causal attention asked for a cache.
   bool causal = llvm::any_of(model.attentions, [](AttentionOp op) { return op.getCausal(); });
+  model.bidirectional = !causal;
   auto refuseOp = [&](Operation *op, const Twine &why) {
     return refuse(causal ? op->emitWarning() : op->emitRemark(),
                   "'" + op->getName().getStringRef() + "' " + why);
@@ -105,12 +140,18 @@ FailureOr<PlainModel> mlsys::graph::readPlainModel(func::FuncOp function) {
     if (failed(layout.checkTokenwise(op, reason)))
       return refuseOp(op, reason);
   if (model.attentions.empty())
-    return refuse(function.emitRemark(), "it has no causal attention");
+    return refuse(function.emitRemark(), "it has no attention");
+  for (AttentionOp op : model.attentions)
+    if (causal && !op.getCausal())
+      return refuseOp(op, "is attention that is not causal, in a model that has causal attention");
   auto first = cast<RankedTensorType>(model.attentions.front().getKey().getType());
   if (first.isDynamicDim(3))
     return refuseOp(model.attentions.front(), "has a head size that is not a number");
   for (AttentionOp op : model.attentions)
     if (op.getKey().getType() != first)
       return refuseOp(op, "has keys of another shape or type than the first attention");
+  if (Operation *op = model.bidirectional ? findIndependentAttention(model) : nullptr)
+    return refuseOp(op, "does not depend on the attention before it");
+  model.window = findWindow(model);
   return model;
 }

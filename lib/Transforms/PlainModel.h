@@ -11,7 +11,7 @@
 
 namespace mlsys::graph {
 
-/// What -mlsys-derive-cache needs to know of a plain causal language model.
+/// What -mlsys-derive-cache needs to know of a plain language model or encoder.
 struct PlainModel {
   mlir::func::FuncOp function;
   /// The result that is the logits.
@@ -21,6 +21,12 @@ struct PlainModel {
   /// The attentions, and the operations that some attention depends on.
   llvm::DenseSet<mlir::Operation *> beforeCache;
   llvm::SmallVector<AttentionOp> attentions;
+  /// No attention is causal: the model is an encoder.
+  bool bidirectional = false;
+  /// The logits of every token are wanted.
+  bool perToken = false;
+  /// The largest window, when every attention has one.
+  std::optional<int64_t> window;
   /// The symbols of the batch and the sequence.
   std::string batch, sequence;
 
@@ -30,7 +36,7 @@ struct PlainModel {
 };
 
 /// Reads `function`. Fails, with a diagnostic at the operation that stands in the way, when
-/// it is not a model that mixes tokens in causal attention only.
+/// it is not a model that mixes tokens in attention only, causal everywhere or nowhere.
 llvm::FailureOr<PlainModel> readPlainModel(mlir::func::FuncOp function);
 
 } // namespace mlsys::graph

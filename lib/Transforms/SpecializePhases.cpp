@@ -97,6 +97,9 @@ struct SpecializePhases : mlsys::impl::SpecializePhasesBase<SpecializePhases> {
       function->setAttr(phaseAttrName, builder.getStringAttr(phase));
       return function;
     };
+    // An encoder takes whole requests: nothing is decoded.
+    if (step->hasAttr(bidirectionalAttrName))
+      buckets = {};
     for (int64_t bucket : buckets) {
       SymbolAttr range = getSymbol(step, *tokens);
       if (range && range.getMax() >= 0 && bucket > range.getMax())

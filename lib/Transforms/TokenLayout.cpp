@@ -74,14 +74,11 @@ RankedTensorType TokenLayout::flatten(RankedTensorType type, const DimExpr &rows
   return getTensorType(dims, type.getElementType());
 }
 
-bool TokenLayout::isCausalAttention(Operation *op) const {
-  auto attention = dyn_cast<AttentionOp>(op);
-  if (!attention || !attention.getCausal())
-    return false;
-  return llvm::all_of(op->getOperandTypes(), [&](Type type) {
-    auto tensor = cast<RankedTensorType>(type);
-    return getDim(tensor, 0) == batch && getDim(tensor, 1) == sequence;
-  });
+bool TokenLayout::isSequenceAttention(Operation *op) const {
+  return isa<AttentionOp>(op) && llvm::all_of(op->getOperandTypes(), [&](Type type) {
+           auto tensor = cast<RankedTensorType>(type);
+           return getDim(tensor, 0) == batch && getDim(tensor, 1) == sequence;
+         });
 }
 
 /// The reason why a value is Mixed.
@@ -212,11 +209,10 @@ LogicalResult TokenLayout::checkDims(Operation *op, std::string &reason) const {
 }
 
 LogicalResult TokenLayout::checkTokenwise(Operation *op, std::string &reason) const {
-  if (auto attention = dyn_cast<AttentionOp>(op)) {
-    if (isCausalAttention(op))
+  if (isa<AttentionOp>(op)) {
+    if (isSequenceAttention(op))
       return success();
-    reason = attention.getCausal() ? "is attention over other extents than the token ids'"
-                                   : "is attention that is not causal";
+    reason = "is attention over other extents than the token ids'";
     return failure();
   }
   // The operation's own rule says more than the types of its values do.

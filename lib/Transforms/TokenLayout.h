@@ -40,10 +40,10 @@ public:
   /// The dimension that becomes the rows; `type` is PerToken.
   int64_t getTokenDim(mlir::RankedTensorType type) const;
 
-  /// True for causal attention of every token over its own sequence.
-  bool isCausalAttention(mlir::Operation *op) const;
+  /// True for attention of every token over its own sequence.
+  bool isSequenceAttention(mlir::Operation *op) const;
   /// Success when the result for a token depends on that token alone (or `op`
-  /// isCausalAttention). Otherwise `reason` completes the sentence "the operation ...".
+  /// isSequenceAttention). Otherwise `reason` completes the sentence "the operation ...".
   mlir::LogicalResult checkTokenwise(mlir::Operation *op, std::string &reason) const;
 
 private:

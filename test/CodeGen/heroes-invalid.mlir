@@ -81,18 +81,6 @@ func.func @attention_f64(%q: tensor<1x8x2x16xf64>) -> tensor<1x8x2x16xf64> {
 
 // -----
 
-func.func @attention_types(%q: tensor<1x8x2x16xf32>, %k: tensor<1x8x2x16xf16>) -> tensor<1x8x2x16xf32> {
-  // expected-error @below {{has queries of 'f32' but keys of 'f16'}}
-  %0 = graph.fusion "attention"(%q, %k) : (tensor<1x8x2x16xf32>, tensor<1x8x2x16xf16>) -> tensor<1x8x2x16xf32> {
-  ^bb0(%a: tensor<1x8x2x16xf32>, %b: tensor<1x8x2x16xf16>):
-    %1 = graph.attention %a, %b, %b scale 1.0 : tensor<1x8x2x16xf32>, tensor<1x8x2x16xf16>
-    graph.yield %1 : tensor<1x8x2x16xf32>
-  }
-  return %0 : tensor<1x8x2x16xf32>
-}
-
-// -----
-
 func.func @attention_width(%q: tensor<1x8x2x12xf32>) -> tensor<1x8x2x12xf32> {
   // expected-error @below {{has heads of 12 elements: CUDA attention takes multiples of 8 up to}}
   %0 = graph.fusion "attention"(%q) : (tensor<1x8x2x12xf32>) -> tensor<1x8x2x12xf32> {

@@ -437,6 +437,48 @@ func.func @paged_metadata(%l: !layer, %q: tensor<4x4x16xf32>, %s: tensor<1xi32>,
 
 // -----
 
+func.func @attention_window_size(%q: tensor<1x8x4x16xf32>) {
+  // expected-error @below {{window 0 must be at least 1}}
+  %0 = graph.attention %q, %q, %q causal window 0 scale 1.0 : tensor<1x8x4x16xf32>, tensor<1x8x4x16xf32>
+  return
+}
+
+// -----
+
+func.func @attention_window(%q: tensor<1x8x4x16xf32>) {
+  // expected-error @below {{a window needs causal attention}}
+  %0 = graph.attention %q, %q, %q window 4 scale 1.0 : tensor<1x8x4x16xf32>, tensor<1x8x4x16xf32>
+  return
+}
+
+// -----
+
+func.func @attention_softcap(%q: tensor<1x8x4x16xf32>) {
+  // expected-error @below {{softcap must be a positive number}}
+  %0 = graph.attention %q, %q, %q softcap -1.0 scale 1.0 : tensor<1x8x4x16xf32>, tensor<1x8x4x16xf32>
+  return
+}
+
+// -----
+
+!layer = !graph.kv_layer<layers = 2, heads = 2, dim = 16, page = 8, f32>
+func.func @paged_window(%l: !layer, %q: tensor<4x4x16xf32>, %s: tensor<2xi32>, %c: tensor<1xi32>, %t: tensor<1x8xi32>) {
+  // expected-error @below {{a window needs causal attention}}
+  %0 = graph.paged_attention %q, %l, %s, %c, %t bidirectional window 4 scale 1.0 : tensor<4x4x16xf32>, !layer, tensor<2xi32>, tensor<1xi32>, tensor<1x8xi32>
+  return
+}
+
+// -----
+
+!layer = !graph.kv_layer<layers = 2, heads = 2, dim = 16, page = 8, f32>
+func.func @paged_softcap(%l: !layer, %q: tensor<4x4x16xf32>, %s: tensor<2xi32>, %c: tensor<1xi32>, %t: tensor<1x8xi32>) {
+  // expected-error @below {{softcap must be a positive number}}
+  %0 = graph.paged_attention %q, %l, %s, %c, %t softcap 0.0 scale 1.0 : tensor<4x4x16xf32>, !layer, tensor<2xi32>, tensor<1xi32>, tensor<1x8xi32>
+  return
+}
+
+// -----
+
 func.func @last_token_scalar(%x: tensor<f32>, %s: tensor<2xi32>) {
   // expected-error @below {{expects rows and a queryStart of [R + 1]}}
   %0 = graph.last_token %x, %s : tensor<f32>, tensor<2xi32> -> tensor<f32>

@@ -149,6 +149,8 @@ func.func @heroes(%x: tensor<4x64xbf16>, %w: tensor<128x64xbf16>, %a: tensor<2x3
   %1 = graph.dot %a, %b batch [0] x [1] contract [2] x [0] : tensor<2x3x5xf32>, tensor<5x2x7xf32> -> tensor<2x3x7xf32>
   // CHECK: graph.attention %{{.*}}, %{{.*}}, %{{.*}} causal scale 2.500000e-01 : tensor<1x?x4x16xf32, #graph.dims<[1, S, 4, 16]>>, tensor<1x?x2x16xf32, #graph.dims<[1, S, 2, 16]>>
   %2 = graph.attention %q, %k, %k causal scale 2.5e-1 : tensor<1x?x4x16xf32, #graph.dims<[1, S, 4, 16]>>, tensor<1x?x2x16xf32, #graph.dims<[1, S, 2, 16]>>
+  // CHECK: graph.attention %{{.*}}, %{{.*}}, %{{.*}} causal window 4096 softcap 5.000000e+01 scale 2.500000e-01 :
+  %windowed = graph.attention %q, %k, %k causal window 4096 softcap 50.0 scale 2.5e-1 : tensor<1x?x4x16xf32, #graph.dims<[1, S, 4, 16]>>, tensor<1x?x2x16xf32, #graph.dims<[1, S, 2, 16]>>
   // CHECK: graph.attention %{{.*}}, %{{.*}}, %{{.*}} scale 1.000000e+00
   %3 = graph.attention %q, %k, %k scale 1.0 : tensor<1x?x4x16xf32, #graph.dims<[1, S, 4, 16]>>, tensor<1x?x2x16xf32, #graph.dims<[1, S, 2, 16]>>
   return
@@ -168,6 +170,12 @@ func.func @cache(%cache: !cache, %k: tensor<?x2x16xbf16, #graph.dims<[T, 2, 16]>
   %l2 = graph.cache_write value %l1, %k, %slots : !layer, tensor<?x2x16xbf16, #graph.dims<[T, 2, 16]>>, tensor<?xi64, #graph.dims<[T]>>
   // CHECK: %[[A:.*]] = graph.paged_attention %{{.*}}, %[[L2]], %{{.*}}, %{{.*}}, %{{.*}} scale 2.500000e-01 : tensor<?x4x16xbf16, #graph.dims<[T, 4, 16]>>, <layers = 3, heads = 2, dim = 16, page = 8, bf16>, tensor<?xi32, #graph.dims<["R + 1"]>>, tensor<?xi32, #graph.dims<[R]>>, tensor<?x?xi32, #graph.dims<[R, P]>>
   %a = graph.paged_attention %q, %l2, %start, %context, %table scale 2.5e-1 : tensor<?x4x16xbf16, #graph.dims<[T, 4, 16]>>, !layer,
+    tensor<?xi32, #graph.dims<["R + 1"]>>, tensor<?xi32, #graph.dims<[R]>>, tensor<?x?xi32, #graph.dims<[R, P]>>
+  // CHECK: graph.paged_attention %{{.*}} window 64 softcap 3.000000e+01 scale 2.500000e-01 :
+  %windowed = graph.paged_attention %q, %l2, %start, %context, %table window 64 softcap 30.0 scale 2.5e-1 : tensor<?x4x16xbf16, #graph.dims<[T, 4, 16]>>, !layer,
+    tensor<?xi32, #graph.dims<["R + 1"]>>, tensor<?xi32, #graph.dims<[R]>>, tensor<?x?xi32, #graph.dims<[R, P]>>
+  // CHECK: graph.paged_attention %{{.*}} bidirectional scale 2.500000e-01 :
+  %e = graph.paged_attention %q, %l2, %start, %context, %table bidirectional scale 2.5e-1 : tensor<?x4x16xbf16, #graph.dims<[T, 4, 16]>>, !layer,
     tensor<?xi32, #graph.dims<["R + 1"]>>, tensor<?xi32, #graph.dims<[R]>>, tensor<?x?xi32, #graph.dims<[R, P]>>
   // CHECK: graph.last_token %[[A]], %{{.*}} : tensor<?x4x16xbf16, #graph.dims<[T, 4, 16]>>, tensor<?xi32, #graph.dims<["R + 1"]>> -> tensor<?x4x16xbf16, #graph.dims<[R, 4, 16]>>
   %y = graph.last_token %a, %start : tensor<?x4x16xbf16, #graph.dims<[T, 4, 16]>>, tensor<?xi32, #graph.dims<["R + 1"]>> -> tensor<?x4x16xbf16, #graph.dims<[R, 4, 16]>>

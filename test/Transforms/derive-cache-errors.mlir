@@ -1,6 +1,8 @@
 // RUN: mlsys-opt %s -split-input-file -mlsys-derive-cache -verify-diagnostics
 // RUN: not mlsys-opt %s -split-input-file -mlsys-derive-cache=page-size=0 2>&1 | FileCheck %s
+// RUN: not mlsys-opt %s -split-input-file -mlsys-derive-cache=kv-type=i8 2>&1 | FileCheck %s --check-prefix=TYPE
 
+// TYPE: kv-type 'i8' is not auto, f32, bf16 or f16
 // CHECK: page-size and prefill-chunk must be at least 1
 
 !ids = tensor<?x?xi64, #graph.dims<[B, S]>>

@@ -41,6 +41,10 @@ void compareAll(KernelTest &test) {
       }
       test.compare(function, {{0, 1}});
       test.compare(function, {{0, 70}});
+      if (test.isBidirectional(function)) {
+        test.compare(function, {{0, 5}, {0, 1}, {0, 66}, {0, 23}});
+        continue;
+      }
       test.compare(function, {{0, 5}, {13, 1}, {3, 20}, {40, 66}, {0, 1}});
       continue;
     }
@@ -63,26 +67,62 @@ TEST_P(Kernels, LoopsRowsAndProducts) {
   }
 }
 
+struct Extents {
+  int64_t heads, kvHeads, dim, page;
+};
+
+std::string attentionText(const std::string &input, Extents extents) {
+  std::string text = readInput(input);
+  replace(text, "$HD", extents.heads * extents.dim);
+  replace(text, "$KD", extents.kvHeads * extents.dim);
+  replace(text, "$H", extents.heads);
+  replace(text, "$K", extents.kvHeads);
+  replace(text, "$D", extents.dim);
+  replace(text, "$S", extents.dim / 2);
+  replace(text, "$P", extents.page);
+  return text;
+}
+
 TEST_P(Kernels, Attention) {
-  struct Extents {
-    int64_t heads, kvHeads, dim, page;
-  };
   // Small heads, heads that fill no power of two, and the largest; 1 to 8 query heads a key head.
   for (Extents extents :
        {Extents{4, 2, 16, 16}, Extents{8, 1, 8, 4}, Extents{3, 3, 40, 64}, Extents{2, 2, 256, 16}}) {
-    std::string text = readInput("attention.mlir");
-    replace(text, "$HD", extents.heads * extents.dim);
-    replace(text, "$KD", extents.kvHeads * extents.dim);
-    replace(text, "$H", extents.heads);
-    replace(text, "$K", extents.kvHeads);
-    replace(text, "$D", extents.dim);
-    replace(text, "$S", extents.dim / 2);
-    replace(text, "$P", extents.page);
     SCOPED_TRACE("heads of " + std::to_string(extents.dim));
-    KernelTest test(text, GetParam().type, GetParam().target);
+    KernelTest test(attentionText("attention.mlir", extents), GetParam().type, GetParam().target);
     ASSERT_TRUE(test.valid());
     compareAll(test);
   }
+}
+
+TEST_P(Kernels, AttentionWindowsCapsAndEncoders) {
+  for (Extents extents : {Extents{2, 1, 80, 16}, Extents{2, 2, 96, 64}}) {
+    SCOPED_TRACE("heads of " + std::to_string(extents.dim));
+    KernelTest test(attentionText("attention-scores.mlir", extents), GetParam().type, GetParam().target);
+    ASSERT_TRUE(test.valid());
+    compareAll(test);
+  }
+}
+
+TEST_P(Kernels, AttentionOverOtherCacheTypes) {
+  for (std::string cacheType : {"f32", "bf16", "f16"}) {
+    if (cacheType == GetParam().type)
+      continue;
+    SCOPED_TRACE("cache of " + cacheType);
+    KernelTest test(attentionText("attention-scores.mlir", {4, 2, 24, 16}), GetParam().type, GetParam().target, cacheType);
+    ASSERT_TRUE(test.valid());
+    compareAll(test);
+  }
+}
+
+TEST_P(Kernels, AttentionOverLongContexts) {
+  // Planned for many workers, the CPU cuts the keys into parts.
+  KernelTest test(attentionText("attention-scores.mlir", {2, 1, 16, 64}), GetParam().type, GetParam().target, "", 33024,
+                  8);
+  ASSERT_TRUE(test.valid());
+  test.compare("prefill_window", {{32700, 7}, {3, 2}});
+  for (std::string function : {"decode_capped", "decode_window"})
+    test.compare(function, {{32767, 1}, {5, 1}, {63, 1}});
+  test.compare("decode_capped", {{0, 1}, {200, 1}, {1000, 1}});
 }
 
 INSTANTIATE_TEST_SUITE_P(Emitted, Kernels, testing::ValuesIn(variants()), nameOfVariant);

@@ -33,8 +33,6 @@ using namespace mlsys;
 using namespace mlsys::test;
 using program::DType;
 
-/// Enough for the batches of the tests.
-static int64_t cachePages(int64_t pageSize) { return std::max<int64_t>(8, 640 / pageSize); }
 
 /// What a request is for the kernels.
 struct KernelTest::Batch {
@@ -42,16 +40,16 @@ struct KernelTest::Batch {
   std::vector<int32_t> positions, queryStart{0}, contextLength, blockTable;
   int64_t maxPages = 1;
 
-  Batch(const std::vector<Request> &requests, int64_t pageSize) {
+  Batch(const std::vector<Request> &requests, int64_t pageSize, int64_t pages) {
     for (Request request : requests)
       maxPages = std::max(maxPages, (request.before + request.added + pageSize - 1) / pageSize);
     // Pages are handed out from the last one down, so that no page is where it would be
     // by chance.
-    int32_t next = cachePages(pageSize);
+    int32_t next = static_cast<int32_t>(pages);
     for (Request request : requests) {
       size_t row = blockTable.size();
       for (int64_t page = 0; page < maxPages; ++page)
-        blockTable.push_back(--next);
+        blockTable.push_back(page * pageSize < request.before + request.added ? --next : next);
       for (int position = request.before; position < request.before + request.added; ++position) {
         positions.push_back(position);
         slots.push_back(blockTable[row + position / pageSize] * pageSize + position % pageSize);
@@ -117,14 +115,16 @@ static DialectRegistry makeRegistry() {
 }
 
 void KernelTest::build(OwningOpRef<ModuleOp> &module, std::string text, const std::string &type,
-                       bool compile) {
-  module = parseSourceString<ModuleOp>(replaceAll(std::move(text), "$T", type), &context);
+                       const std::string &cacheType, bool compile) {
+  text = replaceAll(replaceAll(std::move(text), "$T", type), "$C", cacheType);
+  module = parseSourceString<ModuleOp>(text, &context);
   ASSERT_TRUE(module);
   if (!compile)
     return;
   PipelineOptions options;
   options.target = isCpu() ? "cpu" : "cuda";
   options.isa = isCpu() ? target : "";
+  options.threads = threads;
   // The stage `decompose` without its check, which wants models without a cache.
   PassManager passes(&context, ModuleOp::getOperationName());
   ASSERT_TRUE(succeeded(
@@ -152,9 +152,10 @@ void KernelTest::checkKinds(ModuleOp lowered) {
   }
 }
 
-KernelTest::KernelTest(const std::string &text, const std::string &type, const std::string &target)
-    : context(makeRegistry()), target(target) {
-  load(text, type);
+KernelTest::KernelTest(const std::string &text, const std::string &type, const std::string &target,
+                       const std::string &cacheType, int64_t cacheTokens, int64_t threads)
+    : context(makeRegistry()), target(target), cacheTokens(cacheTokens), threads(threads) {
+  load(text, type, cacheType.empty() ? type : cacheType);
 }
 
 void KernelTest::emitText(program::TargetProgramT &program) {
@@ -181,14 +182,19 @@ void KernelTest::emitLibrary(program::TargetProgramT &program) {
   program.cpu_libraries.push_back(std::move(library));
 }
 
-void KernelTest::load(const std::string &text, const std::string &type) {
+void KernelTest::load(const std::string &text, const std::string &type,
+                      const std::string &cacheType) {
   dtype = *dtypeNamed(type);
+  cacheDtype = *dtypeNamed(cacheType);
   // 16-bit: eight times the distance of neighbouring numbers, since a prologue, the
   // weights of attention and results between kernels are rounded too.
-  tolerance = dtype == DType::F32 ? 2e-5 : dtype == DType::BF16 ? 1.0 / 32 : 1.0 / 256;
-  build(source, text, type, false);
-  build(reference, text, "f32", false);
-  build(lowered, text, type, true);
+  auto toleranceOf = [](DType type) {
+    return type == DType::F32 ? 2e-5 : type == DType::BF16 ? 1.0 / 32 : 1.0 / 256;
+  };
+  tolerance = std::max(toleranceOf(dtype), toleranceOf(cacheDtype));
+  build(source, text, type, cacheType, false);
+  build(reference, text, "f32", "f32", false);
+  build(lowered, text, type, cacheType, true);
   if (testing::Test::HasFatalFailure())
     return;
   checkKinds(*lowered);
@@ -258,6 +264,10 @@ int64_t KernelTest::decodeBatch(const std::string &function) {
   auto type = cast<RankedTensorType>(
       source->lookupSymbol<func::FuncOp>(function).getArgumentTypes().front());
   return type.isDynamicDim(0) ? 0 : type.getDimSize(0);
+}
+
+bool KernelTest::isBidirectional(const std::string &function) {
+  return source->lookupSymbol<func::FuncOp>(function)->hasAttr("test.bidirectional");
 }
 
 bool KernelTest::isDynamic(const std::string &function) {
@@ -338,12 +348,24 @@ template <class Body> static void forCache(const KvPages &pages, bool cpu, Body 
                                              : row * pages.headDim + element));
 }
 
-/// Random pages, on both sides.
-void KernelTest::fillCache(KvPages &pages) {
-  Tensor values(dtype, {pages.pages * pages.layers * 2 * pages.heads * pages.pageSize * pages.headDim});
+/// Random pages, on both sides. Pages that lie before the `window` of every new token (0: none)
+/// are NaN.
+void KernelTest::fillCache(KvPages &pages, const Batch &batch, int64_t window) {
+  std::vector<bool> gone(pages.pages);
+  for (size_t r = 0; window && r < batch.contextLength.size(); ++r) {
+    int64_t added = batch.queryStart[r + 1] - batch.queryStart[r];
+    int64_t oldest = std::max<int64_t>(0, batch.contextLength[r] - added + 1 - window);
+    for (int64_t page = 0; page < oldest / pages.pageSize; ++page)
+      gone[batch.blockTable[r * batch.maxPages + page]] = true;
+  }
+  Tensor values(cacheDtype, {pages.pages * pages.layers * 2 * pages.heads * pages.pageSize * pages.headDim});
   std::normal_distribution<double> normal;
   for (int64_t i = 0; i < values.size(); ++i)
     values.setFloat(i, normal(generator));
+  forCache(pages, isCpu(), [&](int64_t, int64_t, int64_t slot, int64_t, int64_t, int64_t position) {
+    if (gone[slot / pages.pageSize])
+      values.setFloat(position, std::numeric_limits<double>::quiet_NaN());
+  });
   std::vector<std::byte> bytes = values.toBytes();
   device->upload(cache, bytes.data(), bytes.size());
   forCache(pages, isCpu(), [&](int64_t layer, int64_t part, int64_t slot, int64_t head, int64_t element, int64_t position) {
@@ -376,15 +398,22 @@ void KernelTest::compareTensor(const std::string &subject, const Tensor &actual,
 
 void KernelTest::compareCache(const std::string &subject, const KvPages &pages) {
   int64_t count = pages.pages * pages.layers * 2 * pages.heads * pages.pageSize * pages.headDim;
-  std::vector<std::byte> bytes(count * elementBytes(dtype));
+  std::vector<std::byte> bytes(count * elementBytes(cacheDtype));
   device->download(bytes.data(), cache, bytes.size());
-  llvm::Expected<Tensor> actual = Tensor::fromBytes(dtype, {count}, bytes);
+  llvm::Expected<Tensor> actual = Tensor::fromBytes(cacheDtype, {count}, bytes);
   ASSERT_TRUE(static_cast<bool>(actual)) << llvm::toString(actual.takeError());
   Tensor expected(DType::F32, {count});
   KvPages copy = pages;
   forCache(pages, isCpu(), [&](int64_t layer, int64_t part, int64_t slot, int64_t head, int64_t element, int64_t position) {
     expected.setFloat(position, copy.row(layer, part, slot, head)[element]);
   });
+  // NaN stays NaN.
+  for (int64_t i = 0; i < count; ++i)
+    if (std::isnan(expected.getFloat(i))) {
+      ASSERT_TRUE(std::isnan(actual->getFloat(i))) << subject << ", KV cache at " << i;
+      expected.setFloat(i, 0);
+      actual->setFloat(i, 0);
+    }
   compareTensor(subject + ", KV cache", *actual, expected);
 }
 
@@ -400,7 +429,8 @@ void KernelTest::run(const std::string &name, int64_t tokens, const Batch *batch
     if (auto cacheType = dyn_cast<graph::KvCacheType>(type)) {
       pages = std::make_shared<KvPages>(cachePages(cacheType.getPageSize()), cacheType.getLayers(), cacheType.getHeads(),
                                         cacheType.getHeadDim(), cacheType.getPageSize(), DType::F32);
-      fillCache(*pages);
+      auto window = function->getAttrOfType<IntegerAttr>("test.window");
+      fillCache(*pages, *batch, window ? window.getInt() : 0);
       arguments.push_back(CacheValue{pages});
       continue;
     }
@@ -440,6 +470,6 @@ void KernelTest::compare(const std::string &function, int64_t tokens) { run(func
 
 void KernelTest::compare(const std::string &function, const std::vector<Request> &requests) {
   graph::KvCacheType type = cacheOf(source->lookupSymbol<func::FuncOp>(function));
-  Batch batch(requests, type.getPageSize());
+  Batch batch(requests, type.getPageSize(), cachePages(type.getPageSize()));
   run(function, static_cast<int64_t>(batch.positions.size()), &batch);
 }

@@ -47,8 +47,12 @@ struct Request {
 class KernelTest {
 public:
   /// Compiles; a failure is a failure of the test. `type` is f32, bf16 or f16, `target` is "cuda"
-  /// or an instruction set of Program.fbs.
-  KernelTest(const std::string &text, const std::string &type, const std::string &target);
+  /// or an instruction set of Program.fbs; `cacheType`, which replaces $C, is `type` when empty.
+  /// `cacheTokens`: what the KV cache holds; `threads`: workers that the CPU's kernels are planned
+  /// for (0: those of the instruction set).
+  KernelTest(const std::string &text, const std::string &type, const std::string &target,
+             const std::string &cacheType = "", int64_t cacheTokens = 640,
+             int64_t threads = 0);
   ~KernelTest();
 
   bool valid() const { return executor != nullptr; }
@@ -58,6 +62,8 @@ public:
   /// request (0 when that is open).
   bool usesCache(const std::string &function);
   int64_t decodeBatch(const std::string &function);
+  /// Whether the attention of a function is an encoder's: it takes whole requests.
+  bool isBidirectional(const std::string &function);
   /// Whether extents depend on the symbol T.
   bool isDynamic(const std::string &function);
 
@@ -69,22 +75,24 @@ public:
 private:
   struct Batch;
 
+  int64_t cachePages(int64_t pageSize) const { return std::max<int64_t>(8, cacheTokens / pageSize); }
   bool isCpu() const { return target != "cuda"; }
-  void load(const std::string &text, const std::string &type);
+  void load(const std::string &text, const std::string &type, const std::string &cacheType);
   void emitText(program::TargetProgramT &program);
   void emitLibrary(program::TargetProgramT &program);
   void build(mlir::OwningOpRef<mlir::ModuleOp> &module, std::string text, const std::string &type,
-             bool compile);
+             const std::string &cacheType, bool compile);
   void checkKinds(mlir::ModuleOp lowered);
   Tensor makeInput(mlir::func::FuncOp function, unsigned index, int64_t tokens, const Batch *batch);
-  void fillCache(KvPages &pages);
+  void fillCache(KvPages &pages, const Batch &batch, int64_t window);
   void compareCache(const std::string &subject, const KvPages &pages);
   void run(const std::string &name, int64_t tokens, const Batch *batch);
   void compareTensor(const std::string &subject, const Tensor &actual, const Tensor &expected);
 
   mlir::MLIRContext context;
   std::string target;
-  program::DType dtype;
+  program::DType dtype, cacheDtype;
+  int64_t cacheTokens, threads;
   double tolerance;
   mlir::OwningOpRef<mlir::ModuleOp> source, reference, lowered;
   std::vector<uint8_t> packed;

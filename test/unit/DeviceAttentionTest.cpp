@@ -41,19 +41,19 @@ extern "C" __global__ void __launch_bounds__(32) NAME(const T *a0, T *a1, const 
       {"prefill", R"(
 extern "C" __global__ void __launch_bounds__(128) NAME(const T *a0, const T *a1, T *a2, const i32 *a3, const i32 *a4, const i32 *a5, long long H, long long KV, long long P, long long stride, long long k, long long v, long long causal) {
   PagedKV<T> kv{a1, stride, k, v, 4, D};
-  attention_prefill<D>(a0, a2, kv, a3, a4, a5, P, H, KV, 0.125f, causal != 0);
+  attention_prefill<D>(a0, a2, kv, a3, a4, a5, P, H, KV, Scores<>{0.125f, causal != 0});
 }
 )"},
       {"decode", R"(
 extern "C" __global__ void __launch_bounds__(128) NAME(const T *a0, const T *a1, T *a2, const i32 *a4, const i32 *a5, long long H, long long KV, long long P, long long stride, long long k, long long v) {
   PagedKV<T> kv{a1, stride, k, v, 4, D};
-  attention_decode<D, G>(a0, a2, kv, a4, a5, P, H, KV, 0.125f);
+  attention_decode<D, G>(a0, a2, kv, a4, a5, P, H, KV, Scores<>{0.125f});
 }
 )"},
       {"split", R"(
 extern "C" __global__ void __launch_bounds__(128) NAME(const T *a0, const T *a1, f32 *a2, const i32 *a4, const i32 *a5, long long H, long long KV, long long P, long long stride, long long k, long long v, long long splits) {
   PagedKV<T> kv{a1, stride, k, v, 4, D};
-  attention_decode_split<D, G>(a0, a2, kv, a4, a5, P, H, KV, 0.125f, splits);
+  attention_decode_split<D, G>(a0, a2, kv, a4, a5, P, H, KV, Scores<>{0.125f}, splits);
 }
 )"},
       {"combine", R"(
@@ -71,7 +71,7 @@ extern "C" __global__ void __launch_bounds__(128) NAME(const T *a0, const T *a1,
   // Q and the result are [B, S, H, D], K is [B, KV, S, D], V is [B, S, KV, D].
   ContiguousKV<T> kv{a1, a2, {KV * SK * D, D, SK * D}, {SK * KV * D, KV * D, D}};
   if (SQ > 0)
-    attention_plain<D>(a0, Strides{SQ * H * D, H * D, D}, a3, Strides{SQ * H * D, H * D, D}, kv, SQ, SK, H, KV, 0.125f, causal != 0);
+    attention_plain<D>(a0, Strides{SQ * H * D, H * D, D}, a3, Strides{SQ * H * D, H * D, D}, kv, SQ, SK, H, KV, Scores<>{0.125f, causal != 0});
 }
 )"}};
   std::vector<HostCudaDevice::Source> sources;

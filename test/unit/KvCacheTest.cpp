@@ -66,6 +66,32 @@ TEST(KvCache, SaysWhenItIsFullAndChangesNothing) {
   EXPECT_EQ(cache.slot(b, 4), cache.pages(b)[1] * 4);
 }
 
+TEST(KvCache, ReleasesPagesBeforeAPosition) {
+  KvCache cache(4, 4);
+  int64_t sequence = cache.addSequence();
+  cache.grow(sequence, 14);
+  EXPECT_EQ(cache.firstKept(sequence), 0);
+  cache.release(sequence, 7);
+  EXPECT_EQ(cache.freePages(), 1);
+  EXPECT_EQ(cache.firstKept(sequence), 4);
+  EXPECT_EQ(std::vector<int32_t>(cache.pages(sequence).begin(), cache.pages(sequence).end()),
+            (std::vector<int32_t>{-1, 1, 2, 3}));
+  EXPECT_THROW(cache.slot(sequence, 3), Error);
+  EXPECT_EQ(cache.slot(sequence, 4), 4);
+  // Again, less, and on to the next page, which is the one that was released.
+  cache.release(sequence, 7);
+  cache.release(sequence, 2);
+  cache.release(sequence, -5);
+  EXPECT_EQ(cache.freePages(), 1);
+  EXPECT_EQ(cache.grow(sequence, 17), std::vector<int32_t>{0});
+  EXPECT_EQ(cache.slot(sequence, 16), 0);
+  cache.release(sequence, 1000);
+  EXPECT_EQ(cache.freePages(), 4);
+  EXPECT_EQ(cache.firstKept(sequence), 20);
+  cache.removeSequence(sequence);
+  EXPECT_EQ(cache.freePages(), 4);
+}
+
 TEST(KvCache, RefusesUnknownSequencesAndSizes) {
   KvCache cache(4, 2);
   EXPECT_THROW(cache.grow(0, 1), Error);

@@ -58,13 +58,13 @@ std::vector<KernelText> templates() {
                            suffix + "(const " + type + " *a0, const " + type + " *a1, " + type +
                            " *a2, const i32 *a3, const i32 *a4, const i32 *a5, long long P) {\n  PagedKV<" + type +
                            "> kv{a1, 65536, 0, 1024, 16, " + d + "};\n  attention_prefill<" + d +
-                           ">(a0, a2, kv, a3, a4, a5, P, 8, 4, 0.125f, true);\n}\n"});
+                           ">(a0, a2, kv, a3, a4, a5, P, 8, 4, Scores<>{0.125f});\n}\n"});
     kernels.push_back({"decode_" + suffix,
                        "#include \"mlsys/attention.cuh\"\nextern \"C\" __global__ void __launch_bounds__(128) decode_" +
                            suffix + "(const " + type + " *a0, const " + type + " *a1, " + type +
                            " *a2, const i32 *a4, const i32 *a5, long long P) {\n  PagedKV<" + type +
                            "> kv{a1, 65536, 0, 1024, 16, " + d + "};\n  attention_decode<" + d +
-                           ", 8>(a0, a2, kv, a4, a5, P, 8, 1, 0.125f);\n}\n"});
+                           ", 8>(a0, a2, kv, a4, a5, P, 8, 1, Scores<>{0.125f});\n}\n"});
   }
   kernels.push_back({"elementary", R"(#include "mlsys/reduce.cuh"
 extern "C" __global__ void __launch_bounds__(256) elementary(const f16 *a0, f16 *a1, f32 *a2) {

@@ -64,6 +64,9 @@ struct KernelBuilder {
   int64_t scratchBytes = 0;
   /// Set, after an error on the operation at fault, by code that has no other way to fail.
   bool failed = false;
+  /// CPU: when more than 1, attention whose keys are many is cut into so many parts, and writes their
+  /// results to a second output, from which a second kernel makes the first (CpuAttention.h).
+  int64_t parts = 1;
 
   /// The value of an extent as an index: a constant or arithmetic over symbols, which
   /// become arguments of the kernel.

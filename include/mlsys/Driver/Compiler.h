@@ -44,6 +44,8 @@ struct CompileRequest {
   /// None: what IR is for, or the CPU.
   std::vector<CompileTarget> targets;
   std::vector<int64_t> decodeBuckets = {1, 2, 4, 8};
+  /// Element type of the KV cache: "f32", "bf16", "f16", or "auto", the model's.
+  std::string kvType = "auto";
   /// Weights are random numbers; only the configuration is read.
   bool randomWeights = false;
   /// What of a language model is compiled: all of it, its plain functions (tensors in, tensors

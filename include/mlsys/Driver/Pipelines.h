@@ -31,12 +31,16 @@ struct PipelineOptions {
   std::string target = "cpu";
   /// CPU: the instruction set, as in Program.fbs; empty: this machine's.
   std::string isa;
+  /// Worker threads that kernels for the CPU are planned for; 0: those of `isa`.
+  int64_t threads = 0;
   /// Numbers of requests that decode functions are made for.
   std::vector<int64_t> decodeBuckets = {1, 2, 4, 8};
   /// Tokens of a page of the KV cache.
   int64_t pageSize = 64;
   /// The most tokens of one prefill step.
   int64_t prefillChunk = 512;
+  /// Element type of the KV cache: "f32", "bf16", "f16", or "auto", the model's.
+  std::string kvType = "auto";
 };
 
 /// The passes of a stage as text, e.g. "builtin.module(mlsys-decompose,...)".

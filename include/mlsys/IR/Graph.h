@@ -39,6 +39,15 @@ constexpr llvm::StringLiteral nameAttrName = "graph.name";
 constexpr llvm::StringLiteral phaseAttrName = "graph.phase";
 /// The function attribute of phase "decode": the number of requests (an integer).
 constexpr llvm::StringLiteral bucketAttrName = "graph.bucket";
+/// The result attribute of a plain function (a unit) and the function attribute of its step: logits
+/// of every token are wanted, not of each request's last token only.
+constexpr llvm::StringLiteral perTokenAttrName = "graph.per_token";
+/// The attribute of a step (a unit): tokens see the whole request, so all of a request's tokens
+/// are in one step.
+constexpr llvm::StringLiteral bidirectionalAttrName = "graph.bidirectional";
+/// The attribute of a step (an integer): no token sees one that is so many positions before
+/// it, or more, in any layer.
+constexpr llvm::StringLiteral windowAttrName = "graph.window";
 /// The module attribute with the weight files' paths.
 constexpr llvm::StringLiteral weightFilesAttrName = "graph.weight_files";
 

@@ -374,19 +374,32 @@ def Graph_AttentionOp : Graph_PureOp<"attention",
   let description = [{
     Query [B, S, H, D], key and value [B, S, G, D], H a multiple of G: query head
     h reads key head h / (H / G). `softmax(scale * q k^T) v`, in f32; with `causal`
-    position i sees keys 0..i only.
+    position i sees keys 0..i only, and with `window` N of those the last N: j with
+    i - N < j <= i. With `softcap` C a score s becomes C * tanh(s / C) before the softmax.
 
     ```mlir
-    %o = graph.attention %q, %k, %v causal scale 2.5e-1
+    %o = graph.attention %q, %k, %v causal window 4 softcap 5.0e1 scale 2.5e-1
        : tensor<1x8x4x16xf32>, tensor<1x8x2x16xf32>
     ```
   }];
   let arguments = (ins Graph_FloatTensor:$query, Graph_FloatTensor:$key,
-                       Graph_FloatTensor:$value, UnitAttr:$causal, F32Attr:$scale);
+                       Graph_FloatTensor:$value, UnitAttr:$causal, F32Attr:$scale,
+                       OptionalAttr<I64Attr>:$window, OptionalAttr<F32Attr>:$softcap);
   let results = (outs Graph_FloatTensor:$result);
   let assemblyFormat = [{
-    $query `,` $key `,` $value (`causal` $causal^)? `scale` $scale attr-dict `:` type($query) `,` type($key)
+    $query `,` $key `,` $value (`causal` $causal^)? (`window` $window^)? (`softcap` $softcap^)?
+    `scale` $scale attr-dict `:` type($query) `,` type($key)
   }];
+  let builders = [
+    OpBuilder<(ins "::mlir::Type":$type, "::mlir::Value":$query, "::mlir::Value":$key, "::mlir::Value":$value,
+                   "::mlir::UnitAttr":$causal, "::mlir::FloatAttr":$scale), [{
+      build($_builder, $_state, type, query, key, value, causal, scale, /*window=*/{}, /*softcap=*/{});
+    }]>,
+    OpBuilder<(ins "::mlir::Type":$type, "::mlir::Value":$query, "::mlir::Value":$key, "::mlir::Value":$value,
+                   "bool":$causal, "::llvm::APFloat":$scale), [{
+      build($_builder, $_state, type, query, key, value, causal ? $_builder.getUnitAttr() : ::mlir::UnitAttr(),
+            $_builder.getFloatAttr($_builder.getF32Type(), scale), /*window=*/{}, /*softcap=*/{});
+    }]>];
   let hasVerifier = 1;
 }
 
@@ -421,7 +434,7 @@ def Graph_CacheWriteOp : Graph_PureOp<"cache_write", [AllTypesMatch<["layer", "r
     `input` is [T, G, D]; token t goes to page `slots[t] / page`, row
     `slots[t] % page`; a negative slot is skipped. The result is the layer after
     the write, in the same memory: each layer value is used by one write only, and
-    reads use the result.
+    reads use the result. The input is converted to the cache's element type.
 
     ```mlir
     %l1 = graph.cache_write key %l0, %k, %slots : !graph.kv_layer<...>,
@@ -438,26 +451,38 @@ def Graph_CacheWriteOp : Graph_PureOp<"cache_write", [AllTypesMatch<["layer", "r
 }
 
 def Graph_PagedAttentionOp : Graph_PureOp<"paged_attention", [AllTypesMatch<["query", "result"]>]> {
-  let summary = "Causal attention of new tokens over the KV cache";
+  let summary = "Attention of new tokens over the KV cache";
   let description = [{
     Query [T, H, D]: the tokens of request r are rows `queryStart[r]` to
     `queryStart[r + 1]`; its keys are the first `contextLength[r]` rows of the pages
-    `blockTable[r, ...]`, the new tokens (already written) last. Query i of n sees
-    keys 0 .. contextLength - n + i. A request of context length 0 gives zeros.
+    `blockTable[r, ...]`, the new tokens (already written) last. Query i of n has the
+    position p = contextLength - n + i and sees the keys 0 .. p; with `window` N those
+    after p - N only, and no page that holds none of them is read; with `bidirectional`
+    every key. `softcap` is that of `graph.attention`. A request of context length 0 gives zeros.
+    The cache's element type may differ from the query's.
 
     ```mlir
-    %o = graph.paged_attention %q, %layer, %queryStart, %contextLength, %blockTable scale 2.5e-1
+    %o = graph.paged_attention %q, %layer, %queryStart, %contextLength, %blockTable window 64 scale 2.5e-1
        : tensor<4x4x16xf32>, !graph.kv_layer<...>, tensor<2xi32>, tensor<1xi32>, tensor<1x8xi32>
     ```
   }];
   let arguments = (ins Graph_FloatTensor:$query, Graph_KvLayerType:$layer,
                        Graph_IndexTensor:$queryStart, Graph_IndexTensor:$contextLength,
-                       Graph_IndexTensor:$blockTable, F32Attr:$scale);
+                       Graph_IndexTensor:$blockTable, F32Attr:$scale, UnitAttr:$bidirectional,
+                       OptionalAttr<I64Attr>:$window, OptionalAttr<F32Attr>:$softcap);
   let results = (outs Graph_FloatTensor:$result);
   let assemblyFormat = [{
-    $query `,` $layer `,` $queryStart `,` $contextLength `,` $blockTable `scale` $scale attr-dict
+    $query `,` $layer `,` $queryStart `,` $contextLength `,` $blockTable
+    (`bidirectional` $bidirectional^)? (`window` $window^)? (`softcap` $softcap^)? `scale` $scale attr-dict
     `:` type($query) `,` type($layer) `,` type($queryStart) `,` type($contextLength) `,` type($blockTable)
   }];
+  let builders = [
+    OpBuilder<(ins "::mlir::Type":$type, "::mlir::Value":$query, "::mlir::Value":$layer,
+                   "::mlir::Value":$queryStart, "::mlir::Value":$contextLength, "::mlir::Value":$blockTable,
+                   "::mlir::FloatAttr":$scale), [{
+      build($_builder, $_state, type, query, layer, queryStart, contextLength, blockTable, scale,
+            /*bidirectional=*/{}, /*window=*/{}, /*softcap=*/{});
+    }]>];
   let hasVerifier = 1;
 }
 

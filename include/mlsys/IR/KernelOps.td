@@ -306,6 +306,8 @@ def Kernel_AttentionOp : Kernel_Op<"attention", [AttrSizedOperandSegments]> {
     ones `key` is the layer's part of the pages, `value` is absent, `metadata` is query start,
     context length and block table (decode: without query start), `extents` is the number
     of pages of a row of the block table. `heads_per_block` query heads share a decode block.
+    `window` and `softcap` are those of `graph.attention`; keys and values may have another
+    float type than the query.
 
     ```mlir
     kernel.attention "decode" query(%q : memref<?xf32>) key(%c : memref<?xf32>)
@@ -318,7 +320,7 @@ def Kernel_AttentionOp : Kernel_Op<"attention", [AttrSizedOperandSegments]> {
                        Variadic<Index>:$extents, Kernel_FlatBuffer:$result,
                        I64Attr:$heads, I64Attr:$kv_heads, I64Attr:$head_dim, I64Attr:$page_size,
                        I64Attr:$page_stride, I64Attr:$heads_per_block, F32Attr:$scale,
-                       UnitAttr:$causal);
+                       UnitAttr:$causal, OptionalAttr<I64Attr>:$window, OptionalAttr<F32Attr>:$softcap);
   let assemblyFormat = [{
     $method `query` `(` $query `:` type($query) `)` `key` `(` $key `:` type($key) `)`
     (`value` `(` $value^ `:` type($value) `)`)? (`metadata` `(` $metadata^ `:` type($metadata) `)`)?

@@ -47,12 +47,13 @@ def InferShapes : Pass<"mlsys-infer-shapes", "::mlir::ModuleOp"> {
 }
 
 def DeriveCache : Pass<"mlsys-derive-cache", "::mlir::ModuleOp"> {
-  let summary = "Derive a step over a paged KV cache from a plain causal model";
+  let summary = "Derive a step over a paged KV cache from a plain model";
   let description = [{
     For a function with `graph.phase = "plain"` that maps token ids [B, S] to logits
-    [B, S, V] and mixes positions of the sequence in causal `graph.attention` only, adds
+    [B, S, V] and mixes positions of the sequence in `graph.attention` only, adds
     the function `@step` (phase "step"): T tokens of R requests to the R logits of each
-    request's last token. Its arguments are
+    request's last token, or to T logits when the result of the plain function has the attribute
+    `graph.per_token`. Its arguments are
 
     | role | type |
     |---|---|
@@ -63,6 +64,7 @@ def DeriveCache : Pass<"mlsys-derive-cache", "::mlir::ModuleOp"> {
     | context_length | [R] i32: cached tokens of each request, the new ones included |
     | block_table | [R, P] i32: the pages of each request |
     | kv_cache | `!graph.kv_cache` |
+    | token_types | [T] i64, when the plain function has an argument of that role |
 
     Every value is classified by its dataflow. A token-invariant value has neither B nor S
     among its extents and is kept; a value per token has S once and B at most once, and gets
@@ -71,6 +73,11 @@ def DeriveCache : Pass<"mlsys-derive-cache", "::mlir::ModuleOp"> {
     only reaches the result after the last attention is computed for the last
     tokens alone, behind `graph.last_token`.
 
+    Attention is causal everywhere or nowhere. Where it is not, the model is an encoder: the step
+    has the attribute `graph.bidirectional`, takes all tokens of a request at once, and its
+    attentions share a cache of one layer, which each of them fills before it reads it. When
+    every attention has a window, `graph.window` is the largest.
+
     When something else mixes, a warning (a remark when the function has no causal
     attention at all) names the operation, and the function stays as it is.
   }];
@@ -78,6 +85,8 @@ def DeriveCache : Pass<"mlsys-derive-cache", "::mlir::ModuleOp"> {
   let options = [
     Option<"pageSize", "page-size", "int64_t", "64", "Tokens of a page of the cache">,
     Option<"prefillChunk", "prefill-chunk", "int64_t", "512", "Largest number of tokens of a step">,
+    Option<"kvType", "kv-type", "std::string", "\"auto\"",
+           "Element type of the cache: f32, bf16, f16 or auto (that of the model's keys)">,
   ];
 }
 

@@ -5,19 +5,22 @@
 //===----------------------------------------------------------------------===//
 //
 // softmax(scale * Q K^T) V for grouped queries, over a paged cache or over K and V
-// in memory. T is f32, f16 or bf16; D, the head size, is a multiple of 8 up to 256.
+// in memory. T is f32, f16 or bf16, and so is U, the type of keys and values; D, the head
+// size, is a multiple of 8 up to 256.
 //
+//   Scores<> scores{scale, causal};                                 // every key up to the query's own
+//   Scores<true, true> scores{scale, true, window, softcap};        // the last `window` of them, scores capped
 //   // Prefill and plain attention: grid (ceil(T / rows), heads, requests), where
-//   // rows = PrefillConfig<T, D>::Rows; block PrefillConfig<T, D>::threads; shared
-//   // memory PrefillConfig<T, D>::sharedBytes().
+//   // rows = PrefillConfig<T, D, U>::Rows; block PrefillConfig<T, D, U>::threads; shared
+//   // memory PrefillConfig<T, D, U>::sharedBytes().
 //   PagedKV<bf16> kv{a3, page_stride, k_offset, v_offset, page_size, D};
-//   attention_prefill<64>(a0, a1, kv, query_start, context_length, block_table, P, heads, kv_heads, scale, causal);
-//   attention_plain<64>(q, q_strides, out, out_strides, ContiguousKV..., S_q, S_k, heads, kv_heads, scale, causal);
+//   attention_prefill<64>(a0, a1, kv, query_start, context_length, block_table, P, heads, kv_heads, scores);
+//   attention_plain<64>(q, q_strides, out, out_strides, ContiguousKV..., S_q, S_k, heads, kv_heads, scores);
 //
 //   // Decode, one query a request: grid (heads / G, requests, splits), block
 //   // DecodeConfig<D, G>::threads, shared memory DecodeConfig<D, G>::sharedBytes().
 //   // G divides heads / kv_heads and is at most 8.
-//   attention_decode<64, G>(q, out, kv, context_length, block_table, P, heads, kv_heads, scale);
+//   attention_decode<64, G>(q, out, kv, context_length, block_table, P, heads, kv_heads, scores);
 //   // With splits > 1 each block takes a part of the context and attention_combine, a
 //   // second kernel with grid (heads, requests) and a block of 32 threads or more,
 //   // joins the parts:
@@ -29,13 +32,14 @@
 //   query_start[r + 1] - 1, all of them new tokens. context_length[r] counts the keys,
 //   the new ones included; block_table is [R, P]. All three are i32.
 // * Causal: query i of n sees the keys up to position context_length - n + i.
-//   A query that sees no key gives zeros.
+//   A query that sees no key gives zeros. With a window, what lies before it is not read:
+//   neither keys nor entries of the block table.
 // * Pages of the cache are [layers][K then V][kv_head][page_size][D]; k_offset and
 //   v_offset are the bytes from a page's start to the layer's K and V.
 // * Q, K, V and results are aligned to 16 bytes, and so are all strides.
-// * PrefillConfig<T, D>: 16-bit: 128 threads, Rows 64, Keys 64 (32 when D > 128), with DP = D rounded up to 16
+// * PrefillConfig<T, D, U>: 16-bit, T = U: 128 threads, Rows 64, Keys 64 (32 when D > 128), with DP = D rounded up to 16
 //     bytes = (Rows + 4 * Keys) * (DP + 8) * 2
-//   f32: 128 threads, Rows 16, Keys 32
+//   otherwise: 128 threads, Rows 16, Keys 32
 //     bytes = ((16 + 2 * 32) * (D + 4) + 16 * 33) * 4
 // * DecodeConfig<D, G>: 128 threads; bytes = 4 * G * (D + 2) * 4
 //
@@ -98,6 +102,34 @@ template <class T> struct ContiguousKV {
   }
 };
 
+/// What the product of a query and a key becomes, and which keys a query sees.
+template <bool Window = false, bool Softcap = false> struct Scores {
+  float scale;
+  /// Queries see all keys when false.
+  bool causal = true;
+  /// How many keys a query sees at most, the last ones.
+  int window = 0;
+  float cap = 0.0f;
+
+  /// The score, `factor` times: of a product, and of one that has `scale` in it.
+  float operator()(float product, float factor = 1.0f) const {
+    if constexpr (Softcap)
+      return capped(product * scale) * factor;
+    else
+      return product * (scale * factor);
+  }
+  float capped(float score) const {
+    if constexpr (Softcap)
+      return tanh(divide(score, cap)) * cap;
+    else
+      return score;
+  }
+  /// The first key that a query sees which sees keys before `end` only.
+  int begin(int end) const { return Window && end > window ? end - window : 0; }
+  /// Whether `position` is not before `begin`.
+  static bool since(int begin, int position) { return !Window || position >= begin; }
+};
+
 /// The queries of one request and head: where row 0 is, elements from row to row in
 /// the input and the result, how many rows and keys there are.
 template <class T> struct Queries {
@@ -123,24 +155,25 @@ inline constexpr float minus_infinity = __builtin_bit_cast(float, 0xff800000u);
 // Prefill
 //===----------------------------------------------------------------------===//
 
-template <class T, int D> struct PrefillConfig {
+template <class T, int D, class U = T> struct PrefillConfig {
   static_assert(D % 8 == 0 && D <= 256);
+  static constexpr bool TensorCores = is_half<T> && same_type<T, U>;
   static constexpr int threads = 128;
-  static constexpr int Rows = is_half<T> ? 64 : 16;
-  static constexpr int Keys = is_half<T> && D <= 128 ? 64 : 32;
+  static constexpr int Rows = TensorCores ? 64 : 16;
+  static constexpr int Keys = TensorCores && D <= 128 ? 64 : 32;
   /// D rounded up to what mma takes.
-  static constexpr int Padded = is_half<T> ? (D + 15) / 16 * 16 : D;
+  static constexpr int Padded = TensorCores ? (D + 15) / 16 * 16 : D;
   /// Elements from row to row in shared memory: rows start in different banks.
-  static constexpr int Stride = is_half<T> ? Padded + 8 : D + 4;
+  static constexpr int Stride = TensorCores ? Padded + 8 : D + 4;
   static constexpr int sharedBytes() {
-    return is_half<T> ? (Rows + 4 * Keys) * Stride * 2 : ((Rows + 2 * Keys) * Stride + Rows * 33) * 4;
+    return TensorCores ? (Rows + 4 * Keys) * Stride * 2 : ((Rows + 2 * Keys) * Stride + Rows * 33) * 4;
   }
 };
 
 /// 16-bit rows of queries [tile * Rows, ...) on tensor cores: each warp has 16 rows, the
 /// softmax is kept up over blocks of keys, the next block is fetched meanwhile.
-template <int D, class T, class KV>
-inline void attention_tile_mma(const Queries<T> &queries, const KV &kv, int kv_head, int tile, float scale) {
+template <int D, class T, class KV, class S>
+inline void attention_tile_mma(const Queries<T> &queries, const KV &kv, int kv_head, int tile, const S &scoring) {
   typedef PrefillConfig<T, D> Config;
   constexpr int Rows = Config::Rows, Keys = Config::Keys, DP = Config::Padded, Stride = Config::Stride;
   constexpr int chunks = DP / 8, NK = Keys / 8, ND = DP / 8;
@@ -148,6 +181,8 @@ inline void attention_tile_mma(const Queries<T> &queries, const KV &kv, int kv_h
   const int lane = thread_x() % 32, warp = thread_x() / 32, first = tile * Rows;
   const int last = min_int(first + Rows, queries.count) - 1;
   const int keys = queries.visible(last), blocks = (keys + Keys - 1) / Keys;
+  // The first row's window starts first.
+  const int oldest = scoring.begin(queries.visible(first)), firstBlock = oldest / Keys;
 
   for (int i = thread_x(); i < Rows * chunks; i += Config::threads) {
     int row = i / chunks, at = i % chunks * 8;
@@ -158,14 +193,14 @@ inline void attention_tile_mma(const Queries<T> &queries, const KV &kv, int kv_h
     T *into = sharedKV + (block & 1) * 2 * Keys * Stride;
     for (int i = thread_x(); i < Keys * chunks; i += Config::threads) {
       int row = i / chunks, at = i % chunks * 8, position = block * Keys + row;
-      bool valid = position < keys && at < D;
-      int from = valid ? position : 0, column = valid ? at : 0;
+      bool valid = position < keys && S::since(oldest, position) && at < D;
+      int from = valid ? position : oldest, column = valid ? at : 0;
       stage_chunk(into + row * Stride + at, kv.key(kv_head, from) + column, queries.q, valid ? 8 : 0, true);
       stage_chunk(into + (Keys + row) * Stride + at, kv.value(kv_head, from) + column, queries.q, valid ? 8 : 0, true);
     }
   };
-  if (blocks > 0)
-    fetch(0);
+  if (blocks > firstBlock)
+    fetch(firstBlock);
   cp_commit();
 
   float sums[ND][4], largest[2] = {minus_infinity, minus_infinity}, total[2] = {0.0f, 0.0f};
@@ -177,9 +212,9 @@ inline void attention_tile_mma(const Queries<T> &queries, const KV &kv, int kv_h
   // Rows lane / 4 and lane / 4 + 8 of the warp's 16 are this lane's.
   const int row0 = first + warp * 16 + (lane >> 2);
   const int limit[2] = {queries.visible(row0), queries.visible(row0 + 8)};
-  const float scale2 = scale * 1.44269504f; // exp(x) = exp2(x * log2(e))
+  const int hidden[2] = {scoring.begin(limit[0]), scoring.begin(limit[1])};
 
-  for (int block = 0; block < blocks; ++block) {
+  for (int block = firstBlock; block < blocks; ++block) {
     if (block + 1 < blocks)
       fetch(block + 1);
     cp_commit();
@@ -216,7 +251,8 @@ inline void attention_tile_mma(const Queries<T> &queries, const KV &kv, int kv_h
         for (int e = 0; e < 2; ++e) {
           int position = block * Keys + j * 8 + (lane & 3) * 2 + e;
           float &score = scores[j][2 * h + e];
-          score = position < limit[h] ? score * scale2 : minus_infinity;
+          // exp(x) = exp2(x * log2(e))
+          score = position < limit[h] && S::since(hidden[h], position) ? scoring(score, 1.44269504f) : minus_infinity;
           peak = fmax(peak, score);
         }
       peak = fmax(peak, shfl_xor(peak, 1));
@@ -276,10 +312,10 @@ inline void attention_tile_mma(const Queries<T> &queries, const KV &kv, int kv_h
   }
 }
 
-/// f32 rows in exact f32: eight lanes have a row; each computes the scores of every
+/// Rows in exact f32: eight lanes have a row; each computes the scores of every
 /// eighth key and the sums of every eighth group of four columns.
-template <int D, class KV>
-inline void attention_tile_simt(const Queries<float> &queries, const KV &kv, int kv_head, int tile, float scale) {
+template <int D, class T, class KV, class S>
+inline void attention_tile_simt(const Queries<T> &queries, const KV &kv, int kv_head, int tile, const S &scoring) {
   typedef PrefillConfig<float, D> Config;
   constexpr int Rows = Config::Rows, Keys = Config::Keys, Stride = Config::Stride, chunks = D / 4;
   constexpr int ND = (chunks + 7) / 8, NK = Keys / 8;
@@ -287,12 +323,13 @@ inline void attention_tile_simt(const Queries<float> &queries, const KV &kv, int
   const int r = thread_x() / 8, part = thread_x() % 8, first = tile * Rows;
   float *weightsOfRow = sharedV + Keys * Stride + r * 33;
   const int keys = queries.visible(min_int(first + Rows, queries.count) - 1), limit = queries.visible(first + r);
+  const int oldest = scoring.begin(queries.visible(first)), hidden = scoring.begin(limit);
 
   for (int i = thread_x(); i < Rows * chunks; i += Config::threads) {
     int row = i / chunks, at = i % chunks * 4;
     vec<float, 4> values = broadcast<4>(0.0f);
     if (first + row < queries.count)
-      values = load<4>(queries.q + (i64)(first + row) * queries.q_stride + at);
+      values = convert<float>(load<4>(queries.q + (i64)(first + row) * queries.q_stride + at));
     store<4>(sharedQ + row * Stride + at, values);
   }
 
@@ -301,13 +338,13 @@ inline void attention_tile_simt(const Queries<float> &queries, const KV &kv, int
   for (int j = 0; j < ND; ++j)
     sums[j] = broadcast<4>(0.0f);
   float largest = minus_infinity, total = 0.0f;
-  for (int start = 0; start < keys; start += Keys) {
+  for (int start = oldest / Keys * Keys; start < keys; start += Keys) {
     for (int i = thread_x(); i < Keys * chunks; i += Config::threads) {
       int row = i / chunks, at = i % chunks * 4;
       vec<float, 4> key = broadcast<4>(0.0f), value = key;
-      if (start + row < keys) {
-        key = load<4>(kv.key(kv_head, start + row) + at);
-        value = load<4>(kv.value(kv_head, start + row) + at);
+      if (start + row < keys && S::since(oldest, start + row)) {
+        key = convert<float>(load<4>(kv.key(kv_head, start + row) + at));
+        value = convert<float>(load<4>(kv.value(kv_head, start + row) + at));
       }
       store<4>(sharedK + row * Stride + at, key);
       store<4>(sharedV + row * Stride + at, value);
@@ -330,7 +367,8 @@ inline void attention_tile_simt(const Queries<float> &queries, const KV &kv, int
     }
     MLSYS_UNROLL
     for (int j = 0; j < NK; ++j) {
-      scores[j] = start + part + 8 * j < limit ? scores[j] * scale : minus_infinity;
+      int position = start + part + 8 * j;
+      scores[j] = position < limit && S::since(hidden, position) ? scoring(scores[j]) : minus_infinity;
       peak = fmax(peak, scores[j]);
     }
     MLSYS_UNROLL
@@ -374,43 +412,43 @@ inline void attention_tile_simt(const Queries<float> &queries, const KV &kv, int
   MLSYS_UNROLL
   for (int j = 0; j < ND; ++j)
     if (int at = (part + 8 * j) * 4; at < D)
-      store<4>(queries.out + (i64)(first + r) * queries.out_stride + at, sums[j] * inverse);
+      store<4>(queries.out + (i64)(first + r) * queries.out_stride + at, convert<T>(sums[j] * inverse));
 }
 
-template <int D, class T, class KV>
-inline void attention_tile(const Queries<T> &queries, const KV &kv, int kv_head, int tile, float scale) {
-  if constexpr (is_half<T>)
-    attention_tile_mma<D>(queries, kv, kv_head, tile, scale);
+template <int D, class T, class KV, class S>
+inline void attention_tile(const Queries<T> &queries, const KV &kv, int kv_head, int tile, const S &scoring) {
+  if constexpr (PrefillConfig<T, D, typename KV::element>::TensorCores)
+    attention_tile_mma<D>(queries, kv, kv_head, tile, scoring);
   else
-    attention_tile_simt<D>(queries, kv, kv_head, tile, scale);
+    attention_tile_simt<D>(queries, kv, kv_head, tile, scoring);
 }
 
 /// New tokens of several requests over a paged cache that holds their keys already.
-template <int D, class T>
-inline void attention_prefill(const T *q, T *out, PagedKV<T> kv, const i32 *query_start, const i32 *context_length,
-                              const i32 *block_table, i64 pages_per_request, int heads, int kv_heads, float scale,
-                              bool causal) {
+template <int D, class T, class U, class S>
+inline void attention_prefill(const T *q, T *out, PagedKV<U> kv, const i32 *query_start, const i32 *context_length,
+                              const i32 *block_table, i64 pages_per_request, int heads, int kv_heads,
+                              const S &scoring) {
   const int head = block_y(), request = block_z();
   const int begin = query_start[request], count = query_start[request + 1] - begin;
-  if (block_x() * PrefillConfig<T, D>::Rows >= count)
+  if (block_x() * PrefillConfig<T, D, U>::Rows >= count)
     return;
   kv.block_table = block_table + request * pages_per_request;
   const i64 stride = (i64)heads * D, start = begin * stride + head * D;
-  attention_tile<D>(Queries<T>{q + start, out + start, stride, stride, count, context_length[request], causal}, kv,
-                    head / (heads / kv_heads), block_x(), scale);
+  attention_tile<D>(Queries<T>{q + start, out + start, stride, stride, count, context_length[request], scoring.causal}, kv,
+                    head / (heads / kv_heads), block_x(), scoring);
 }
 
 /// Attention of a model without a cache: S_q queries and S_k keys in every batch; grid
 /// (ceil(S_q / Rows), heads, batches).
-template <int D, class T>
-inline void attention_plain(const T *q, Strides q_strides, T *out, Strides out_strides, ContiguousKV<T> kv, i64 s_q,
-                            i64 s_k, int heads, int kv_heads, float scale, bool causal) {
+template <int D, class T, class U, class S>
+inline void attention_plain(const T *q, Strides q_strides, T *out, Strides out_strides, ContiguousKV<U> kv, i64 s_q,
+                            i64 s_k, int heads, int kv_heads, const S &scoring) {
   const int head = block_y(), batch = block_z();
   kv.batch = batch;
   attention_tile<D>(Queries<T>{q + batch * q_strides.batch + head * q_strides.head,
                                out + batch * out_strides.batch + head * out_strides.head, q_strides.position,
-                               out_strides.position, (int)s_q, (int)s_k, causal},
-                    kv, head / (heads / kv_heads), block_x(), scale);
+                               out_strides.position, (int)s_q, (int)s_k, scoring.causal},
+                    kv, head / (heads / kv_heads), block_x(), scoring);
 }
 
 //===----------------------------------------------------------------------===//
@@ -427,8 +465,8 @@ template <int D, int G> struct DecodeConfig {
 
 /// Attention of G query heads with keys [begin, end). Afterwards shared memory holds,
 /// for each warp and head, D unnormalized sums, the largest score and the total.
-template <int D, int G, class T, class KV>
-inline void attention_decode_keys(const T *q, const KV &kv, int kv_head, int begin, int end, float scale) {
+template <int D, int G, class T, class KV, class S>
+inline void attention_decode_keys(const T *q, const KV &kv, int kv_head, int begin, int end, const S &scoring) {
   typedef DecodeConfig<D, G> Config;
   constexpr int Lanes = Config::Lanes, PerWarp = 32 / Lanes;
   const int lane = thread_x() % 32, warp = thread_x() / 32, at = lane % Lanes * 8;
@@ -439,7 +477,7 @@ inline void attention_decode_keys(const T *q, const KV &kv, int kv_head, int beg
   for (int g = 0; g < G; ++g) {
     query[g] = sums[g] = broadcast<8>(0.0f);
     if (active)
-      query[g] = convert<float>(load<8>(q + g * D + at)) * scale;
+      query[g] = convert<float>(load<8>(q + g * D + at)) * scoring.scale;
     largest[g] = minus_infinity;
     total[g] = 0.0f;
   }
@@ -462,6 +500,7 @@ inline void attention_decode_keys(const T *q, const KV &kv, int kv_head, int beg
         score += shfl_xor(score, mask);
       if (!valid)
         continue;
+      score = scoring.capped(score);
       float peak = fmax(largest[g], score), shrink = exp(largest[g] - peak), weight = exp(score - peak);
       largest[g] = peak;
       total[g] = total[g] * shrink + weight;
@@ -517,14 +556,15 @@ inline float attention_join(const float *parts, int count, i64 stride, int colum
 }
 
 /// One query a request: token r is request r's.
-template <int D, int G, class T>
-inline void attention_decode(const T *q, T *out, PagedKV<T> kv, const i32 *context_length, const i32 *block_table,
-                             i64 pages_per_request, int heads, int kv_heads, float scale) {
+template <int D, int G, class T, class U, class S>
+inline void attention_decode(const T *q, T *out, PagedKV<U> kv, const i32 *context_length, const i32 *block_table,
+                             i64 pages_per_request, int heads, int kv_heads, const S &scoring) {
   typedef DecodeConfig<D, G> Config;
   const int head = block_x() * G, request = block_y();
   kv.block_table = block_table + request * pages_per_request;
   const i64 start = ((i64)request * heads + head) * D;
-  attention_decode_keys<D, G>(q + start, kv, head / (heads / kv_heads), 0, context_length[request], scale);
+  const int context = context_length[request];
+  attention_decode_keys<D, G>(q + start, kv, head / (heads / kv_heads), scoring.begin(context), context, scoring);
   const float *shared = shared_memory<float>();
   for (int i = thread_x(); i < G * D; i += Config::threads) {
     float largest, total;
@@ -534,16 +574,17 @@ inline void attention_decode(const T *q, T *out, PagedKV<T> kv, const i32 *conte
 }
 
 /// The same for part block_z() of the keys, which are cut into `splits` parts.
-template <int D, int G, class T>
-inline void attention_decode_split(const T *q, float *workspace, PagedKV<T> kv, const i32 *context_length,
-                                   const i32 *block_table, i64 pages_per_request, int heads, int kv_heads, float scale,
-                                   int splits) {
+template <int D, int G, class T, class U, class S>
+inline void attention_decode_split(const T *q, float *workspace, PagedKV<U> kv, const i32 *context_length,
+                                   const i32 *block_table, i64 pages_per_request, int heads, int kv_heads,
+                                   const S &scoring, int splits) {
   typedef DecodeConfig<D, G> Config;
   const int head = block_x() * G, request = block_y(), split = block_z();
   kv.block_table = block_table + request * pages_per_request;
-  const int context = context_length[request], part = (context + splits - 1) / splits;
-  attention_decode_keys<D, G>(q + ((i64)request * heads + head) * D, kv, head / (heads / kv_heads), split * part,
-                              min_int((split + 1) * part, context), scale);
+  const int context = context_length[request], oldest = scoring.begin(context);
+  const int part = (context - oldest + splits - 1) / splits, begin = oldest + split * part;
+  attention_decode_keys<D, G>(q + ((i64)request * heads + head) * D, kv, head / (heads / kv_heads), begin,
+                              min_int(begin + part, context), scoring);
   const float *shared = shared_memory<float>();
   for (int i = thread_x(); i < G * D; i += Config::threads) {
     int g = i / D, column = i % D;
