@@ -264,6 +264,34 @@ void FunctionVerifier::run() {
     checkLaunch(*function.launches()->Get(i), fmt::format("{}, launch {}", subject, i));
 }
 
+static void checkSource(const Program &program, const Constant &constant, const WeightSource &source,
+                        uint64_t appendedBytes, const std::string &subject) {
+  checkEnum(source.dtype(), subject);
+  check(length(source.shape()) <= maxRank, subject, "too many dimensions in its source");
+  check(text(source.name()).size() <= maxNameLength, subject, "the name of its source is too long");
+  std::span<const int64_t> stored = values(source.shape());
+  uint64_t storedBytes = tensorBytes(source.dtype(), stored);
+  if (source.file() == -2) {
+    bool isFloat = constant.dtype() == DType::F16 || constant.dtype() == DType::BF16 ||
+                   constant.dtype() == DType::F32 || constant.dtype() == DType::F64;
+    check(isFloat && std::ranges::equal(stored, values(constant.shape())), subject, "wrong random source");
+    return;
+  }
+  check(source.bytes() == storedBytes, subject,
+        fmt::format("its source has {} bytes, but {} {} needs {}", source.bytes(),
+                    dtypeName(source.dtype()), shapeText(stored), storedBytes));
+  check(source.file() >= -1 && source.file() < int64_t(length(program.weight_files())), subject,
+        fmt::format("weight file {} of {}", source.file(), length(program.weight_files())));
+  uint64_t size = source.file() < 0 ? appendedBytes
+                                     : program.weight_files()->Get(source.file())->size();
+  check(source.offset() <= size && source.bytes() <= size - source.offset(), subject,
+        fmt::format("bytes {} to {} lie beyond the {} bytes of its file", source.offset(),
+                    source.offset() + source.bytes(), size));
+  int64_t unpermute = source.unpermute_rows(), head = source.head_rows();
+  check(unpermute >= 0 && unpermute % 2 == 0 && head >= 0 && (head == 0 || unpermute <= head), subject,
+        "wrong row permutation");
+}
+
 static void checkConstant(const Program &program, const Constant &constant, uint64_t appendedBytes,
                           const std::string &subject) {
   checkDType(constant.dtype(), subject);
@@ -282,40 +310,15 @@ static void checkConstant(const Program &program, const Constant &constant, uint
   check(constant.bytes() == expected, subject,
         fmt::format("{} bytes, but {} {} needs {}", constant.bytes(), dtypeName(constant.dtype()),
                     shapeText(shape), expected));
-  const WeightSource *source = constant.source();
-  if (!source) {
+  if (length(constant.sources()) == 0) {
     check(length(constant.data()) == plainBytes, subject,
           fmt::format("it holds {} bytes of {}", length(constant.data()), plainBytes));
     return;
   }
   check(length(constant.data()) == 0, subject, "both data and a source");
-  checkEnum(source->dtype(), subject);
-  check(length(source->shape()) <= maxRank, subject, "too many dimensions in its source");
-  check(text(source->name()).size() <= maxNameLength, subject, "the name of its source is too long");
-  std::span<const int64_t> stored = values(source->shape());
-  uint64_t storedBytes = tensorBytes(source->dtype(), stored);
-  if (source->file() == -2) {
-    bool isFloat = constant.dtype() == DType::F16 || constant.dtype() == DType::BF16 ||
-                   constant.dtype() == DType::F32 || constant.dtype() == DType::F64;
-    check(isFloat && std::ranges::equal(stored, shape), subject, "wrong random source");
-    return;
-  }
-  check(source->bytes() == storedBytes, subject,
-        fmt::format("its source has {} bytes, but {} {} needs {}", source->bytes(),
-                    dtypeName(source->dtype()), shapeText(stored), storedBytes));
-  check(tensorBytes(DType::U8, stored) == tensorBytes(DType::U8, shape), subject,
-        fmt::format("shape {} cannot be read from {}", shapeText(shape), shapeText(stored)));
-  check(source->file() >= -1 && source->file() < int64_t(length(program.weight_files())), subject,
-        fmt::format("weight file {} of {}", source->file(), length(program.weight_files())));
-  uint64_t size = source->file() < 0 ? appendedBytes
-                                     : program.weight_files()->Get(source->file())->size();
-  check(source->offset() <= size && source->bytes() <= size - source->offset(), subject,
-        fmt::format("bytes {} to {} lie beyond the {} bytes of its file", source->offset(),
-                    source->offset() + source->bytes(), size));
-  int64_t unpermute = source->unpermute_rows();
-  check(unpermute >= 0 && (unpermute == 0 || (unpermute % 2 == 0 && !stored.empty() &&
-                                              stored[0] % unpermute == 0)),
-        subject, "wrong row permutation");
+  // The loader compares the rows that the sources give with those of the shape.
+  for (const WeightSource *source : *constant.sources())
+    checkSource(program, constant, *source, appendedBytes, subject);
 }
 
 static void checkKernel(const Kernel &kernel, bool cuda, const std::string &subject) {

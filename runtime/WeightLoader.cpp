@@ -4,7 +4,6 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// A constant is a matrix of rows (its first dimension) and columns (all others).
 // Work is cut into row blocks and, inside, into pieces of columns small enough
 // that every intermediate stays in the first-level cache; results are written
 // front to back.
@@ -17,6 +16,7 @@
 #include "runtime/Error.h"
 #include "runtime/Program.h"
 #include "runtime/StoredTensor.h"
+#include "runtime/WeightRows.h"
 
 #include <algorithm>
 #include <cstring>
@@ -33,8 +33,6 @@ using program::WeightSource;
 /// WeightSource.file of data behind the FlatBuffer and of random numbers.
 static constexpr int32_t appendedFile = -1;
 static constexpr int32_t randomFile = -2;
-/// Columns that are converted at a time, a multiple of every quantized block.
-static constexpr int64_t pieceColumns = 512;
 /// Elements of one task of a row-major constant.
 static constexpr int64_t taskElements = 32768;
 /// Largest Constant.block and Constant.pair.
@@ -62,6 +60,8 @@ WeightFiles::WeightFiles(const program::Program &program, const std::string &fol
                   path.string(), files.back().size(), file->size());
   }
 }
+
+bool WeightFiles::isRandom(const WeightSource &source) { return source.file() == randomFile; }
 
 std::string WeightFiles::fileName(const WeightSource &source) const {
   if (source.file() == appendedFile)
@@ -94,18 +94,12 @@ std::span<const std::byte> WeightFiles::bytes(const WeightSource &source) const 
 }
 
 //===----------------------------------------------------------------------===//
-// Checks
+// Sizes
 //===----------------------------------------------------------------------===//
-
-static std::string constantName(const Constant &constant) {
-  return fmt::format("constant {}", constant.name() ? constant.name()->str() : "without a name");
-}
 
 namespace {
 /// A constant's shape as a matrix and its checked sizes.
-struct Matrix {
-  int64_t rows = 1;
-  int64_t columns = 1;
+struct Matrix : ConstantRows {
   int64_t elementBytes = 0;
   /// Panels: the rows of each matrix (one, or those of all experts), and rows and columns with
   /// padding, the rows of all matrices together.
@@ -119,10 +113,10 @@ struct Matrix {
 static Matrix matrixOf(const Constant &constant) {
   std::string name = constantName(constant);
   std::span<const int64_t> shape = values(constant.shape());
-  Matrix matrix;
   if (dtypeBlockElements(constant.dtype()) != 1)
     throw Error("{} has type {}, which is a type of sources only", name,
                 dtypeName(constant.dtype()));
+  Matrix matrix;
   matrix.elementBytes = dtypeBlockBytes(constant.dtype());
   matrix.bytes = storedBytes(name, constant.dtype(), shape);
   auto count = [&](std::span<const int64_t> dims) {
@@ -131,11 +125,7 @@ static Matrix matrixOf(const Constant &constant) {
       throw Error("{} has the shape {}, which is too large", name, shapeText(shape));
     return static_cast<int64_t>(*elements);
   };
-  if (!shape.empty()) {
-    size_t rowDims = constant.layout() == Layout::Panels ? shape.size() - 1 : 1;
-    matrix.rows = count(shape.first(rowDims));
-    matrix.columns = count(shape.subspan(rowDims));
-  }
+  static_cast<ConstantRows &>(matrix) = constantRows(constant);
   switch (constant.layout()) {
   case Layout::RowMajor:
     return matrix;
@@ -165,153 +155,6 @@ static Matrix matrixOf(const Constant &constant) {
   const int64_t padded[] = {matrix.paddedRows, matrix.paddedColumns};
   matrix.bytes = storedBytes(name, constant.dtype(), padded);
   return matrix;
-}
-
-//===----------------------------------------------------------------------===//
-// Rows of a source
-//===----------------------------------------------------------------------===//
-
-/// 64 well-mixed bits from a seed and a position (splitmix64).
-static uint64_t mix(uint64_t seed, uint64_t position) {
-  uint64_t x = seed + (position + 1) * 0x9e3779b97f4a7c15u;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-  return x ^ (x >> 31);
-}
-
-namespace {
-/// Gives pieces of a constant's rows in the constant's type.
-class RowReader {
-public:
-  RowReader(const Constant &constant, const Matrix &matrix, const WeightFiles &files);
-
-  /// True when a row's elements can be copied as they are.
-  bool isCopy() const { return random == nullptr && from == to; }
-
-  /// True when the matrix may be read as one long row.
-  bool isFlat() const { return headRows == 0; }
-
-  /// Elements of the source that are stored together.
-  int64_t blockSize() const { return blockElements; }
-
-  /// Writes elements [column, column + count) of logical row `row`. `column` is
-  /// a multiple of the source's block. `scratch` has `count` elements.
-  void read(int64_t row, int64_t column, int64_t count, float *scratch, std::byte *out) const {
-    int64_t first = sourceRow(row) * columns + column;
-    if (random) {
-      drawRandom(row * columns + column, count, scratch);
-      convertFromF32(to, scratch, out, count);
-      return;
-    }
-    const std::byte *source = data.data() + first / blockElements * blockBytes;
-    if (from == to) {
-      std::memcpy(out, source, static_cast<size_t>(count * blockBytes));
-    } else if (blockElements > 1 && to != DType::BF16) {
-      convertToF32(from, source, scratch, count);
-      roundToBf16(scratch, count);
-      convertFromF32(to, scratch, out, count);
-    } else if (to == DType::F32) {
-      convertToF32(from, source, reinterpret_cast<float *>(out), count);
-    } else {
-      convertToF32(from, source, scratch, count);
-      convertFromF32(to, scratch, out, count);
-    }
-  }
-
-private:
-  /// Undoes llama.cpp's order: of each head's rows it stores 0, d/2, 1, d/2+1, ...
-  int64_t sourceRow(int64_t row) const {
-    if (headRows == 0)
-      return row;
-    int64_t head = row / headRows, inside = row % headRows, half = headRows / 2;
-    return head * headRows + (inside < half ? 2 * inside : 2 * (inside - half) + 1);
-  }
-
-  static void roundToBf16(float *values, int64_t count) {
-    uint16_t rounded[pieceColumns];
-    for (int64_t i = 0; i < count; i += pieceColumns) {
-      int64_t size = std::min(pieceColumns, count - i);
-      convertFromF32(DType::BF16, values + i, reinterpret_cast<std::byte *>(rounded), size);
-      convertToF32(DType::BF16, reinterpret_cast<const std::byte *>(rounded), values + i, size);
-    }
-  }
-
-  void drawRandom(int64_t first, int64_t count, float *out) const {
-    float mean = random->random_mean(), spread = random->random_spread();
-    for (int64_t i = 0; i < count; ++i) {
-      uint64_t bits = mix(random->random_seed(), static_cast<uint64_t>(first + i));
-      float unit = static_cast<float>(static_cast<int64_t>(bits >> 40) - (1 << 23)) * 0x1p-23f;
-      out[i] = mean + spread * unit;
-    }
-  }
-
-  std::span<const std::byte> data;
-  const WeightSource *random = nullptr;
-  int64_t columns;
-  int64_t headRows = 0;
-  DType from, to;
-  int64_t blockElements = 1, blockBytes = 0;
-};
-} // namespace
-
-/// Throws unless `source` can fill `constant`.
-static void checkSource(const Constant &constant, const Matrix &matrix, const WeightSource &source,
-                        const std::string &what) {
-  std::span<const int64_t> shape = values(constant.shape());
-  std::span<const int64_t> sourceShape = values(source.shape());
-  std::optional<uint64_t> sourceCount = tryElementCount(sourceShape);
-  if (!sourceCount || *sourceCount != tryElementCount(shape))
-    throw Error("{} has shape {}, but {} has {}", what, shapeText(sourceShape),
-                constantName(constant), shapeText(shape));
-  int64_t heads = source.unpermute_rows();
-  if (heads < 0 || heads % 2 != 0 || (heads > 0 && (shape.empty() || matrix.rows % heads != 0 || sourceShape[0] != matrix.rows)))
-    throw Error("{} has {} rows, which cannot be reordered in blocks of {}", what, matrix.rows,
-                heads);
-  bool convertible = isFloatDType(source.dtype()) && isFloatDType(constant.dtype());
-  if (source.dtype() != constant.dtype() && !convertible)
-    throw Error("{} is {}, but {} is {}, and there is no conversion", what,
-                dtypeName(source.dtype()), constantName(constant), dtypeName(constant.dtype()));
-  bool byRows = heads > 0 || constant.layout() == Layout::Panels;
-  if (byRows && matrix.columns % dtypeBlockElements(source.dtype()) != 0)
-    throw Error("{} has rows of {} elements, but blocks of {} have {}", what, matrix.columns,
-                dtypeName(source.dtype()), dtypeBlockElements(source.dtype()));
-}
-
-RowReader::RowReader(const Constant &constant, const Matrix &matrix, const WeightFiles &files)
-    : columns(matrix.columns), from(constant.dtype()), to(constant.dtype()) {
-  const WeightSource *source = constant.source();
-  if (!source) {
-    // The elements themselves, row-major.
-    uint64_t expected =
-        storedBytes(constantName(constant), to, values(constant.shape()));
-    if (constant.data())
-      data = std::as_bytes(std::span(constant.data()->data(), constant.data()->size()));
-    if (data.size() != expected)
-      throw Error("{} holds {} bytes, but shape {} of {} needs {}", constantName(constant),
-                  data.size(), shapeText(values(constant.shape())), dtypeName(to), expected);
-    blockBytes = matrix.elementBytes;
-    return;
-  }
-  std::string what = fmt::format("{}: tensor {}", files.fileName(*source), sourceName(*source));
-  checkSource(constant, matrix, *source, what);
-  headRows = source->unpermute_rows();
-  if (source->file() == randomFile) {
-    if (!isFloatDType(to))
-      throw Error("{} is {}, but random numbers need a floating-point type",
-                  constantName(constant), dtypeName(to));
-    from = DType::F32;
-    random = source;
-    headRows = 0;
-    return;
-  }
-  from = source->dtype();
-  uint64_t expected = storedBytes(what, from, values(source->shape()));
-  if (source->bytes() != expected)
-    throw Error("{} has {} bytes, but shape {} of {} needs {}", what, source->bytes(),
-                shapeText(values(source->shape())), dtypeName(from), expected);
-  data = files.bytes(*source);
-  blockElements = dtypeBlockElements(from);
-  blockBytes = dtypeBlockBytes(from);
 }
 
 //===----------------------------------------------------------------------===//
@@ -381,7 +224,7 @@ void loadConstant(const Constant &constant, const WeightFiles &files, std::span<
     throw Error("{} is said to have {} bytes and was given {}, but shape {} of {} needs {}",
                 constantName(constant), constant.bytes(), out.size(),
                 shapeText(values(constant.shape())), dtypeName(constant.dtype()), matrix.bytes);
-  RowReader reader(constant, matrix, files);
+  RowReader reader(constant, files);
   if (matrix.bytes == 0)
     return;
   if (constant.layout() == Layout::Panels)

@@ -34,6 +34,9 @@ public:
   /// The bytes of a source, checked against its file. Throws rt::Error.
   std::span<const std::byte> bytes(const program::WeightSource &source) const;
 
+  /// True for random numbers, which lie in no file.
+  static bool isRandom(const program::WeightSource &source);
+
   /// The file of a source, for messages.
   std::string fileName(const program::WeightSource &source) const;
 
@@ -42,8 +45,8 @@ private:
   std::span<const std::byte> appended;
 };
 
-/// Fills `out`, which has constantBytes() bytes: reads the source, dequantizes,
-/// puts rows back into halves order where asked for, converts to the
+/// Fills `out`, which has constantBytes() bytes: reads the sources, dequantizes,
+/// takes the rows that they say, in the order that they say, converts to the
 /// constant's type and lays it out. A quantized element is the bf16 number that
 /// is nearest to its scaled value, whatever the constant's type: this is what
 /// Hugging Face makes of these files, and so f32 and bf16 compute with equal

@@ -40,7 +40,7 @@ static LogicalResult appendElements(ElementsAttr value, std::vector<uint8_t> &da
 
 FailureOr<uint32_t> ConstantTable::getIndex(kernel::ConstantOp op) {
   Type elementType = cast<MemRefType>(op.getType()).getElementType();
-  const void *elements = op.getSource() ? op.getSource()->getAsOpaquePointer()
+  const void *elements = op.getSource() ? op.getSourceAttr().getAsOpaquePointer()
                                         : op.getValueAttr().getAsOpaquePointer();
   Key key(elements, elementType.getAsOpaquePointer(), op.getShapeAttr().getAsOpaquePointer(),
           op.getBlock(), op.getPair());
@@ -70,10 +70,9 @@ FailureOr<uint32_t> ConstantTable::getIndex(kernel::ConstantOp op) {
       count *= extent;
   }
   constant->bytes = count * (graph::getElementBits(elementType) / 8);
-  if (std::optional<graph::WeightSourceAttr> source = op.getSource()) {
-    constant->source = makeWeightSource(op.getName(), *source);
-    if (!constant->source)
-      return op.emitOpError("is stored as '") << source->getDtype() << "', an unknown type";
+  if (std::optional<Attribute> source = op.getSource()) {
+    if (!makeWeightSources(op.getName(), *source, constant->sources))
+      return op.emitOpError("is stored in an unknown type: ") << *source;
   } else {
     ElementsAttr value = *op.getValue();
     if (graph::getElementBits(value.getElementType()) != graph::getElementBits(elementType))

@@ -193,7 +193,7 @@ Value FunctionLowering::getConstant(Value tensor, int64_t block, int64_t pair) {
     return known = kernel::ConstantOp::create(builder, op->getLoc(), buffer, weight.getName(),
                                               weight.getSource(), ElementsAttr(), type.getShape(),
                                               block, pair);
-  return known = kernel::ConstantOp::create(builder, op->getLoc(), buffer, "constant", WeightSourceAttr(),
+  return known = kernel::ConstantOp::create(builder, op->getLoc(), buffer, "constant", Attribute(),
                                             cast<ConstantOp>(op).getValue(), type.getShape(),
                                             block, pair);
 }

@@ -57,21 +57,21 @@ static void appendWeightsTo(DataRegion &region, program::ProgramT &program) {
     region.files.emplace_back(file->path);
   std::map<std::pair<int32_t, uint64_t>, uint64_t> places;
   for (auto &target : program.targets)
-    for (auto &constant : target->constants) {
-      program::WeightSourceT *source = constant->source.get();
-      if (!source || source->file < 0)
-        continue;
-      auto [place, isNew] = places.try_emplace({source->file, source->offset}, 0);
-      if (isNew) {
-        std::span<const std::byte> all = region.files[source->file].bytes();
-        if (source->offset > all.size() || source->bytes > all.size() - source->offset)
-          throw rt::Error("tensor {} lies beyond the end of {}", source->name,
-                          region.files[source->file].path());
-        place->second = region.add(all.subspan(source->offset, source->bytes));
+    for (auto &constant : target->constants)
+      for (auto &source : constant->sources) {
+        if (source->file < 0)
+          continue;
+        auto [place, isNew] = places.try_emplace({source->file, source->offset}, 0);
+        if (isNew) {
+          std::span<const std::byte> all = region.files[source->file].bytes();
+          if (source->offset > all.size() || source->bytes > all.size() - source->offset)
+            throw rt::Error("tensor {} lies beyond the end of {}", source->name,
+                            region.files[source->file].path());
+          place->second = region.add(all.subspan(source->offset, source->bytes));
+        }
+        source->file = -1;
+        source->offset = place->second;
       }
-      source->file = -1;
-      source->offset = place->second;
-    }
   program.weight_files.clear();
 }
 

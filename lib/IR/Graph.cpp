@@ -111,6 +111,34 @@ LogicalResult DimsAttr::verifyEncoding(ArrayRef<int64_t> shape, Type elementType
 // #graph.symbol and the attributes of functions and modules
 //===----------------------------------------------------------------------===//
 
+int64_t WeightSourceAttr::countTakenRows() const {
+  ArrayRef<int64_t> shape = getShape(), taken = getRows();
+  int64_t rows = shape.empty() ? 1 : shape.front();
+  for (size_t dim = 1; dim + 1 < shape.size(); ++dim)
+    if (llvm::MulOverflow(rows, shape[dim], rows))
+      return -1;
+  if (getTransposed()) {
+    if (shape.size() != 2)
+      return -1;
+    rows = shape.back();
+  }
+  if (taken.empty())
+    return rows;
+  if (taken.size() != 4)
+    return -1;
+  int64_t first = taken[0], group = taken[1], stride = taken[2], groups = taken[3];
+  bool valid = first >= 0 && group >= 1 && groups >= 1 && stride >= group && group <= rows &&
+               first <= rows - group &&
+               (groups == 1 || stride <= (rows - group - first) / (groups - 1));
+  return valid ? groups * group : -1;
+}
+
+SmallVector<WeightSourceAttr> mlsys::graph::getWeightParts(Attribute source) {
+  if (auto stack = dyn_cast<WeightStackAttr>(source))
+    return llvm::to_vector(stack.getParts());
+  return {cast<WeightSourceAttr>(source)};
+}
+
 LogicalResult SymbolAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringRef name,
                                  int64_t min, int64_t max, int64_t hint) {
   std::optional<DimExpr> dim = DimExpr::parse(name);

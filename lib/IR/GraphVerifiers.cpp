@@ -72,16 +72,26 @@ LogicalResult SelectOp::verify() { return verifySameDims(*this); }
 LogicalResult ConvertOp::verify() { return verifySameDims(*this); }
 
 LogicalResult WeightOp::verify() {
-  ArrayRef<int64_t> stored = getSource().getShape();
   RankedTensorType type = typeOf(getResult());
   if (!type.hasStaticShape())
     return emitOpError("result has a dynamic extent");
-  if (stored != type.getShape())
-    return emitOpError("the file holds a shape of ")
-           << stored.size() << " dimensions that is not the result's";
-  int64_t rows = getSource().getUnpermuteRows();
-  if (rows < 0 || (rows > 0 && (rows % 2 || type.getRank() < 1 || type.getDimSize(0) % rows)))
-    return emitOpError("unpermute_rows ") << rows << " does not divide the rows";
+  int64_t total = 0;
+  for (WeightSourceAttr part : getWeightParts(getSource())) {
+    ArrayRef<int64_t> shape = part.getShape();
+    int64_t rows = part.countTakenRows();
+    if (rows < 0)
+      return emitOpError("takes rows that its tensor of shape [") << shape << "] does not have";
+    int64_t head = part.getHeadRows() ? part.getHeadRows() : part.getUnpermuteRows();
+    if (part.getUnpermuteRows() < 0 || part.getUnpermuteRows() % 2 ||
+        part.getUnpermuteRows() > head || (head > 0 && rows % head))
+      return emitOpError("unpermute_rows ") << part.getUnpermuteRows() << " does not divide the rows";
+    int64_t columns = shape.size() < 2 ? 1 : part.getTransposed() ? shape.front() : shape.back();
+    if (llvm::MulOverflow(rows, columns, rows) || llvm::AddOverflow(total, rows, total))
+      return emitOpError("takes too many elements");
+  }
+  if (total != type.getNumElements())
+    return emitOpError("takes ") << total << " elements from its file for a result of "
+                                 << type.getNumElements();
   return success();
 }
 
@@ -341,6 +351,21 @@ LogicalResult RmsNormOp::verify() {
   return success();
 }
 
+LogicalResult LayerNormOp::verify() {
+  SmallVector<DimExpr> input = getDims(typeOf(getInput()));
+  for (Value value : {getScale(), getBias()}) {
+    if (!value)
+      continue;
+    SmallVector<DimExpr> dims = getDims(typeOf(value));
+    if (input.empty() || dims.size() != 1 || !mayEqual(dims[0], input.back()))
+      return emitOpError(value == getScale() ? "scale" : "bias")
+             << " has extents " << dimsText(dims) << " but the input has " << dimsText(input);
+  }
+  if (input.empty())
+    return emitOpError("input has no dimension to normalize over");
+  return success();
+}
+
 LogicalResult RopeOp::verify() {
   SmallVector<DimExpr> input = getDims(typeOf(getInput()));
   SmallVector<DimExpr> positions = getDims(typeOf(getPositions()));
@@ -348,9 +373,12 @@ LogicalResult RopeOp::verify() {
   if (input.size() < 3)
     return emitOpError("input must be [..., heads, dim]");
   std::optional<int64_t> width = input.back().asConstant();
-  if (!width || *width % 2 || frequencies.size() != 1 ||
-      frequencies[0] != DimExpr::constant(*width / 2))
-    return emitOpError("frequencies must be [dim / 2] of an even dim");
+  std::optional<int64_t> pairs = frequencies.empty() ? std::nullopt : frequencies.back().asConstant();
+  if (!width || !pairs || *pairs > *width / 2)
+    return emitOpError("frequencies must have at most half as many elements as a head, both numbers");
+  if (frequencies.size() > 1 && !mayEqual(ArrayRef(frequencies).drop_back(), positions))
+    return emitOpError("frequencies ") << dimsText(frequencies) << " do not begin with the positions "
+                                       << dimsText(positions);
   ArrayRef<DimExpr> leading = ArrayRef(input).drop_back(2);
   if (positions.empty() || positions.size() > leading.size() ||
       !mayEqual(leading.take_back(positions.size()), positions))

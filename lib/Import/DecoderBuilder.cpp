@@ -84,9 +84,9 @@ Value DecoderBuilder::weight(Weight which, int64_t layer) {
   if (const rt::StoredTensor *stored = found->stored)
     source = graph::WeightSourceAttr::get(context, stored->file, stored->offset, stored->bytes,
                                           llvm::StringRef(rt::dtypeName(stored->dtype)),
-                                          found->shape, found->unpermuteRows);
+                                          found->shape, false, {}, found->unpermuteRows, 0);
   else
-    source = graph::WeightSourceAttr::get(context, -1, ++seed, 0, "random", found->shape, 0);
+    source = graph::WeightSourceAttr::get(context, -1, ++seed, 0, "random", found->shape, false, {}, 0, 0);
   StringRef name = found->stored ? StringRef(found->stored->name) : StringRef(found->name);
   Location loc = NameLoc::get(builder.getStringAttr(found->name));
   return graph::WeightOp::create(builder, loc, RankedTensorType::get(found->shape, elementType),
@@ -113,7 +113,7 @@ Value DecoderBuilder::splitHeads(Value input, int64_t heads, StringRef name) {
 }
 
 Value DecoderBuilder::rotate(Value input, StringRef name) {
-  return graph::RopeOp::create(builder, at(name), input.getType(), input, positions, frequencies);
+  return graph::RopeOp::create(builder, at(name), input.getType(), input, positions, frequencies, FloatAttr());
 }
 
 Value DecoderBuilder::attention(Value input, int64_t layer) {

@@ -35,22 +35,54 @@ llvm::Expected<Tensor> mlsys::evaluateRmsNorm(RmsNormOp op, const Evaluation &e)
   return result;
 }
 
-llvm::Expected<Tensor> mlsys::evaluateRope(const Evaluation &e) {
+llvm::Expected<Tensor> mlsys::evaluateLayerNorm(LayerNormOp op, const Evaluation &e) {
+  const Tensor &input = e.tensor(0);
+  const Tensor *scale = op.getScale() ? &e.tensor(1) : nullptr;
+  const Tensor *bias = op.getBias() ? &e.tensor(op.getScale() ? 2 : 1) : nullptr;
+  Tensor result = e.makeResult();
+  int64_t width = input.dim(input.rank() - 1);
+  double epsilon = op.getEpsilon().convertToFloat(), count = static_cast<double>(width);
+  for (int64_t start = 0; start < input.size(); start += width) {
+    double sum = 0, squares = 0;
+    for (int64_t i = start; i < start + width; ++i)
+      sum += input.getFloat(i);
+    double mean = sum / count;
+    for (int64_t i = start; i < start + width; ++i)
+      squares += (input.getFloat(i) - mean) * (input.getFloat(i) - mean);
+    double factor = 1.0 / std::sqrt(squares / count + epsilon);
+    for (int64_t i = 0; i < width; ++i)
+      result.setFloat(start + i, (input.getFloat(start + i) - mean) * factor *
+                                         (scale ? scale->getFloat(i) : 1) +
+                                     (bias ? bias->getFloat(i) : 0));
+  }
+  return result;
+}
+
+llvm::Expected<Tensor> mlsys::evaluateRope(RopeOp op, const Evaluation &e) {
   const Tensor &input = e.tensor(0), &positions = e.tensor(1), &frequencies = e.tensor(2);
   Tensor result = e.makeResult();
   int64_t width = input.dim(input.rank() - 1), heads = input.dim(input.rank() - 2);
-  int64_t half = width / 2, tokens = width * heads ? input.size() / (width * heads) : 0;
+  int64_t half = frequencies.dim(frequencies.rank() - 1);
+  int64_t tokens = width * heads ? input.size() / (width * heads) : 0;
+  double factor = op.getFactor() ? op.getFactor()->convertToFloat() : 1;
   for (int64_t token = 0; token < tokens; ++token) {
-    double position = static_cast<double>(positions.getInt(token % positions.size()));
-    for (int64_t head = 0; head < heads; ++head)
+    int64_t row = token % positions.size();
+    double position = static_cast<double>(positions.getInt(row));
+    int64_t first = frequencies.rank() > 1 ? row * half : 0;
+    for (int64_t head = 0; head < heads; ++head) {
+      int64_t start = (token * heads + head) * width;
+      for (int64_t j = 2 * half; j < width; ++j)
+        result.setFloat(start + j, input.getFloat(start + j));
       for (int64_t j = 0; j < half; ++j) {
         // The angle in f32, as every implementation has it: its rounding is part of the model.
-        double angle = static_cast<float>(position * frequencies.getFloat(j));
-        int64_t low = (token * heads + head) * width + j, high = low + half;
+        double angle = static_cast<float>(position * frequencies.getFloat(first + j));
+        double cosine = factor * std::cos(angle), sine = factor * std::sin(angle);
+        int64_t low = start + j, high = low + half;
         double x = input.getFloat(low), y = input.getFloat(high);
-        result.setFloat(low, x * std::cos(angle) - y * std::sin(angle));
-        result.setFloat(high, y * std::cos(angle) + x * std::sin(angle));
+        result.setFloat(low, x * cosine - y * sine);
+        result.setFloat(high, y * cosine + x * sine);
       }
+    }
   }
   return result;
 }

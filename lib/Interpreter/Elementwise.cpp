@@ -29,6 +29,13 @@ static FloatUnary getFloatUnary(Operation *op) {
       .Case([](RsqrtOp) { return [](double x) { return 1.0 / std::sqrt(x); }; })
       .Case([](TanhOp) { return [](double x) { return std::tanh(x); }; })
       .Case([](SigmoidOp) { return [](double x) { return 1.0 / (1.0 + std::exp(-x)); }; })
+      .Case([](GeluOp op) -> double (*)(double) {
+        if (op.getTanh())
+          return [](double x) {
+            return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+          };
+        return [](double x) { return x / 2 * (1 + std::erf(x * std::sqrt(0.5))); };
+      })
       .Case([](SiluOp) { return [](double x) { return x / (1.0 + std::exp(-x)); }; })
       .Case([](ErfOp) { return [](double x) { return std::erf(x); }; })
       .Case([](SinOp) { return [](double x) { return std::sin(x); }; })

@@ -62,7 +62,8 @@ llvm::Expected<Tensor> evaluateAttention(graph::AttentionOp op, const Evaluation
 llvm::Expected<Tensor> evaluatePagedAttention(graph::PagedAttentionOp op, const Evaluation &e);
 llvm::Expected<Tensor> evaluateLastToken(const Evaluation &e);
 llvm::Expected<Tensor> evaluateRmsNorm(graph::RmsNormOp op, const Evaluation &e);
-llvm::Expected<Tensor> evaluateRope(const Evaluation &e);
+llvm::Expected<Tensor> evaluateLayerNorm(graph::LayerNormOp op, const Evaluation &e);
+llvm::Expected<Tensor> evaluateRope(graph::RopeOp op, const Evaluation &e);
 llvm::Expected<Tensor> evaluateSoftmax(graph::SoftmaxOp op, const Evaluation &e);
 
 /// Stores the keys or values of new tokens; the result is the same layer.

@@ -247,7 +247,8 @@ llvm::Expected<Tensor> Interpreter::runTensorOperation(Operation *op,
       .Case([&](PagedAttentionOp op) { return evaluatePagedAttention(op, e); })
       .Case([&](LastTokenOp) { return evaluateLastToken(e); })
       .Case([&](RmsNormOp op) { return evaluateRmsNorm(op, e); })
-      .Case([&](RopeOp) { return evaluateRope(e); })
+      .Case([&](LayerNormOp op) { return evaluateLayerNorm(op, e); })
+      .Case([&](RopeOp op) { return evaluateRope(op, e); })
       .Case([&](SoftmaxOp op) { return evaluateSoftmax(op, e); })
       .Default([&](Operation *) {
         return Result(e.error("is not an operation that the interpreter evaluates"));

@@ -34,10 +34,8 @@ static llvm::Expected<Tensor> loadWeight(graph::WeightOp op, const rt::WeightFil
   object.dtype = *dtypeOf(type.getElementType());
   object.shape = type.getShape().vec();
   object.bytes = type.getNumElements() * elementBytes(object.dtype);
-  object.source = makeWeightSource(op.getName(), op.getSource());
-  if (!object.source)
-    return llvm::createStringError("weight '" + op.getName() + "' has the unknown type '" +
-                                   op.getSource().getDtype() + "'");
+  if (!makeWeightSources(op.getName(), op.getSource(), object.sources))
+    return llvm::createStringError("weight '" + op.getName() + "' has an unknown type");
   std::vector<uint8_t> packed = pack<program::Constant>(object);
   try {
     auto &constant = *flatbuffers::GetRoot<program::Constant>(packed.data());

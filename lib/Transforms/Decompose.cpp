@@ -15,6 +15,7 @@
 
 #include "mlir/Transforms/WalkPatternRewriteDriver.h"
 
+#include <cmath>
 #include <limits>
 
 namespace mlsys {
@@ -105,21 +106,60 @@ static LogicalResult decomposeRmsNorm(RmsNormOp op, PatternRewriter &rewriter) {
   return success();
 }
 
-/// The halves (x, y) of the last dimension become (x cos a - y sin a, y cos a + x sin a).
+/// layer_norm(x, w, b) = (x - mean(x)) / sqrt(mean((x - mean(x))^2) + epsilon) * w + b, in f32.
+static LogicalResult decomposeLayerNorm(LayerNormOp op, PatternRewriter &rewriter) {
+  Location loc = op.getLoc();
+  Type f32 = rewriter.getF32Type();
+  RankedTensorType type = typeOf(op.getResult());
+  RankedTensorType wide = withElementType(type, f32);
+  int64_t last = type.getRank() - 1;
+  SmallVector<DimExpr> dims = getDims(type);
+  RankedTensorType rows = getTensorType(ArrayRef(dims).drop_back(), f32);
+  double inverseWidth = 1.0 / static_cast<double>(type.getShape().back());
+  auto mean = [&](Value value) -> Value {
+    Value sum = ReduceOp::create(rewriter, loc, rows, ReduceKind::sum, value, ArrayRef{last});
+    return MulOp::create(rewriter, loc, sum, fill(rewriter, loc, inverseWidth, rows));
+  };
+  auto spread = [&](Value value) {
+    return broadcast(rewriter, loc, value, leadingDims(last), wide);
+  };
+
+  Value input = convert(rewriter, loc, op.getInput(), f32);
+  Value centered = SubOp::create(rewriter, loc, input, spread(mean(input)));
+  Value variance = mean(MulOp::create(rewriter, loc, centered, centered));
+  Value shifted = AddOp::create(rewriter, loc, variance,
+                                fill(rewriter, loc, op.getEpsilon().convertToFloat(), rows));
+  Value inverse = RsqrtOp::create(rewriter, loc, shifted);
+  Value result = MulOp::create(rewriter, loc, centered, spread(inverse));
+  auto column = [&](Value value) {
+    return broadcast(rewriter, loc, convert(rewriter, loc, value, f32), {last}, wide);
+  };
+  if (op.getScale())
+    result = MulOp::create(rewriter, loc, result, column(op.getScale()));
+  if (op.getBias())
+    result = AddOp::create(rewriter, loc, result, column(op.getBias()));
+  rewriter.replaceOp(op, convert(rewriter, loc, result, type.getElementType()));
+  return success();
+}
+
+/// The parts (x, y) of the last dimension become (x cos a - y sin a, y cos a + x sin a).
 static LogicalResult decomposeRope(RopeOp op, PatternRewriter &rewriter) {
   Location loc = op.getLoc();
   Type f32 = rewriter.getF32Type();
   RankedTensorType type = typeOf(op.getResult());
-  int64_t rank = type.getRank(), half = type.getShape().back() / 2;
+  RankedTensorType frequencyType = typeOf(op.getFrequencies());
+  int64_t rank = type.getRank(), half = frequencyType.getShape().back();
 
-  // Angles are [positions..., D / 2]: one set for all heads.
+  // Angles are [positions..., N]: one set for all heads.
   SmallVector<DimExpr> angleDims = getDims(typeOf(op.getPositions()));
   int64_t positionRank = angleDims.size();
   angleDims.push_back(DimExpr::constant(half));
   RankedTensorType angleType = getTensorType(angleDims, f32);
   Value positions = convert(rewriter, loc, op.getPositions(), f32);
   positions = broadcast(rewriter, loc, positions, leadingDims(positionRank), angleType);
-  Value frequencies = broadcast(rewriter, loc, op.getFrequencies(), {positionRank}, angleType);
+  Value frequencies = op.getFrequencies();
+  if (frequencyType.getRank() == 1)
+    frequencies = broadcast(rewriter, loc, frequencies, {positionRank}, angleType);
   Value angles = MulOp::create(rewriter, loc, positions, frequencies);
 
   SmallVector<DimExpr> halfDims = getDims(type);
@@ -129,8 +169,14 @@ static LogicalResult decomposeRope(RopeOp op, PatternRewriter &rewriter) {
   SmallVector<int64_t> dims =
       llvm::to_vector(llvm::seq<int64_t>(rank - 2 - positionRank, rank - 2));
   dims.push_back(rank - 1);
-  Value cosine = broadcast(rewriter, loc, CosOp::create(rewriter, loc, angles), dims, halfType);
-  Value sine = broadcast(rewriter, loc, SinOp::create(rewriter, loc, angles), dims, halfType);
+  auto wave = [&](Value value) {
+    if (op.getFactor())
+      value = MulOp::create(rewriter, loc, value,
+                            fill(rewriter, loc, op.getFactor()->convertToFloat(), angleType));
+    return broadcast(rewriter, loc, value, dims, halfType);
+  };
+  Value cosine = wave(CosOp::create(rewriter, loc, angles));
+  Value sine = wave(SinOp::create(rewriter, loc, angles));
 
   Value input = convert(rewriter, loc, op.getInput(), f32);
   SmallVector<int64_t> offsets(rank, 0);
@@ -140,8 +186,15 @@ static LogicalResult decomposeRope(RopeOp op, PatternRewriter &rewriter) {
   auto mul = [&](Value a, Value b) { return MulOp::create(rewriter, loc, a, b).getResult(); };
   Value newLow = SubOp::create(rewriter, loc, mul(low, cosine), mul(high, sine));
   Value newHigh = AddOp::create(rewriter, loc, mul(high, cosine), mul(low, sine));
-  Value result = ConcatOp::create(rewriter, loc, withElementType(type, f32),
-                                  ValueRange{newLow, newHigh}, rank - 1);
+  SmallVector<Value> parts = {newLow, newHigh};
+  if (int64_t kept = type.getShape().back() - 2 * half) {
+    SmallVector<DimExpr> keptDims = getDims(type);
+    keptDims.back() = DimExpr::constant(kept);
+    offsets.back() = 2 * half;
+    parts.push_back(SliceOp::create(rewriter, loc, getTensorType(keptDims, f32), input, offsets));
+  }
+  Value result =
+      ConcatOp::create(rewriter, loc, withElementType(type, f32), parts, rank - 1);
   rewriter.replaceOp(op, convert(rewriter, loc, result, type.getElementType()));
   return success();
 }
@@ -152,6 +205,27 @@ static LogicalResult decomposeSilu(SiluOp op, PatternRewriter &rewriter) {
   Value input = convert(rewriter, loc, op.getInput(), rewriter.getF32Type());
   Value gate = SigmoidOp::create(rewriter, loc, input);
   Value result = MulOp::create(rewriter, loc, input, gate);
+  rewriter.replaceOp(op, convert(rewriter, loc, result, typeOf(op.getResult()).getElementType()));
+  return success();
+}
+
+/// In f32; see the operation for the formulas.
+static LogicalResult decomposeGelu(GeluOp op, PatternRewriter &rewriter) {
+  Location loc = op.getLoc();
+  RankedTensorType type = withElementType(typeOf(op.getResult()), rewriter.getF32Type());
+  auto number = [&](double value) { return fill(rewriter, loc, value, type); };
+  auto mul = [&](Value a, Value b) -> Value { return MulOp::create(rewriter, loc, a, b); };
+  auto add = [&](Value a, Value b) -> Value { return AddOp::create(rewriter, loc, a, b); };
+  Value x = convert(rewriter, loc, op.getInput(), rewriter.getF32Type());
+  Value inner;
+  if (op.getTanh()) {
+    Value cube = mul(mul(x, x), x);
+    inner = mul(number(std::sqrt(2.0 / M_PI)), add(x, mul(number(0.044715), cube)));
+    inner = TanhOp::create(rewriter, loc, inner);
+  } else {
+    inner = ErfOp::create(rewriter, loc, mul(x, number(std::sqrt(0.5))));
+  }
+  Value result = mul(mul(x, number(0.5)), add(inner, number(1)));
   rewriter.replaceOp(op, convert(rewriter, loc, result, typeOf(op.getResult()).getElementType()));
   return success();
 }
@@ -324,17 +398,21 @@ struct Decompose : mlsys::impl::DecomposeBase<Decompose> {
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
     patterns.add(decomposeEmbedding);
+    patterns.add(decomposeGelu);
+    patterns.add(decomposeLayerNorm);
     patterns.add(decomposeLinear);
     patterns.add(decomposeRmsNorm);
     patterns.add(decomposeRope);
     patterns.add(decomposeSilu);
     patterns.add(decomposeSoftmax);
     patterns.add(decomposeTopK);
-    WalkResult dynamicWidth = getOperation()->walk([](RmsNormOp op) {
-      RankedTensorType type = typeOf(op.getInput());
+    WalkResult dynamicWidth = getOperation()->walk([](Operation *op) {
+      if (!isa<RmsNormOp, LayerNormOp>(op))
+        return WalkResult::advance();
+      RankedTensorType type = typeOf(op->getOperand(0));
       if (!type.isDynamicDim(type.getRank() - 1))
         return WalkResult::advance();
-      op.emitOpError("has width ") << getDim(type, type.getRank() - 1).str()
+      op->emitOpError("has width ") << getDim(type, type.getRank() - 1).str()
                                    << "; only a number can be decomposed";
       return WalkResult::interrupt();
     });

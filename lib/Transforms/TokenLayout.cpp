@@ -148,7 +148,7 @@ LogicalResult TokenLayout::checkDims(Operation *op, std::string &reason) const {
           return refuse("is a softmax over the tokens");
         return success();
       })
-      .Case([&](RmsNormOp norm) -> LogicalResult {
+      .Case<RmsNormOp, LayerNormOp>([&](auto norm) -> LogicalResult {
         if (anyTokens(norm.getInput(), {lastDim(norm.getInput())}))
           return refuse("normalizes over the tokens");
         return success();

@@ -36,7 +36,8 @@ static std::optional<Stage> symbolizeStage(StringRef name) {
 }
 
 static bool isComposite(Operation *op) {
-  return isa<EmbeddingOp, LinearOp, RmsNormOp, RopeOp, SiluOp, SoftmaxOp, TopKOp>(op);
+  return isa<EmbeddingOp, GeluOp, LayerNormOp, LinearOp, RmsNormOp, RopeOp, SiluOp, SoftmaxOp,
+             TopKOp>(op);
 }
 
 static bool isCacheOp(Operation *op) {

@@ -578,7 +578,7 @@ func.func @rope_rank(%x: tensor<4x16xf32>, %p: tensor<4xi32>, %f: tensor<8xf32>)
 // -----
 
 func.func @rope_frequencies(%x: tensor<4x2x16xf32>, %p: tensor<4xi32>, %f: tensor<16xf32>) {
-  // expected-error @below {{frequencies must be [dim / 2] of an even dim}}
+  // expected-error @below {{frequencies must have at most half as many elements as a head, both numbers}}
   %0 = graph.rope %x, %p, %f : tensor<4x2x16xf32>, tensor<4xi32>, tensor<16xf32>
   return
 }

@@ -50,10 +50,10 @@ void readFromFile(ProgramT &program) {
   program.weight_files[0]->size = 100;
   ConstantT &constant = weights(program);
   constant.data.clear();
-  constant.source = std::make_unique<WeightSourceT>();
-  constant.source->bytes = 16;
-  constant.source->dtype = DType::F32;
-  constant.source->shape = {4};
+  constant.sources.push_back(std::make_unique<WeightSourceT>());
+  constant.sources[0]->bytes = 16;
+  constant.sources[0]->dtype = DType::F32;
+  constant.sources[0]->shape = {4};
 }
 
 TEST(ProgramErrors, NamesAndSizes) {
@@ -138,11 +138,11 @@ TEST(ProgramErrors, Sources) {
   expectProblems(good, {
                            {"constant 'w': too many dimensions in its source",
                             [](ProgramT &p) {
-                              weights(p).source->shape = std::vector<int64_t>(40, 1);
+                              weights(p).sources[0]->shape = std::vector<int64_t>(40, 1);
                             }},
                            {"constant 'w': the name of its source is too long",
                             [](ProgramT &p) {
-                              weights(p).source->name = std::string(100000, 'n');
+                              weights(p).sources[0]->name = std::string(100000, 'n');
                             }},
                        });
 }

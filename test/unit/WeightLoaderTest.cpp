@@ -37,17 +37,17 @@ struct Loading {
 
   Loading() {
     constant.name = "w";
-    constant.source = std::make_unique<program::WeightSourceT>();
-    constant.source->name = "w.stored";
-    constant.source->file = -1;
+    constant.sources.push_back(std::make_unique<program::WeightSourceT>());
+    constant.sources[0]->name = "w.stored";
+    constant.sources[0]->file = -1;
   }
 
   /// Sets shape and type of both sides.
   Loading &matrix(std::vector<int64_t> shape, DType from, DType to) {
-    constant.shape = constant.source->shape = shape;
-    constant.source->dtype = from;
+    constant.shape = constant.sources[0]->shape = shape;
+    constant.sources[0]->dtype = from;
     constant.dtype = to;
-    constant.source->bytes = tensorBytes(from, shape);
+    constant.sources[0]->bytes = tensorBytes(from, shape);
     constant.bytes = tensorBytes(to, shape);
     return *this;
   }
@@ -195,8 +195,8 @@ TEST(WeightLoader, QuantizedFile) {
     loading.file = "gguf/types.gguf";
     loading.fileSize = file.size;
     loading.matrix(tensor.shape, tensor.dtype, DType::F32);
-    loading.constant.source->file = 0;
-    loading.constant.source->offset = tensor.offset;
+    loading.constant.sources[0]->file = 0;
+    loading.constant.sources[0]->offset = tensor.offset;
     // Quantized elements are rounded to bf16.
     std::vector<float> loaded = values;
     for (float &value : loaded)
@@ -221,14 +221,14 @@ TEST(WeightLoader, Unpermutes) {
   std::vector<float> stored = {0, 2, 1, 3, 4, 6, 5, 7}, expected = {0, 1, 2, 3, 4, 5, 6, 7};
   Loading vector;
   vector.matrix({8}, DType::F32, DType::F32).from(stored);
-  vector.constant.source->unpermute_rows = 4;
+  vector.constant.sources[0]->unpermute_rows = 4;
   EXPECT_EQ(vector.loadAs<float>(), expected);
   // One head of four rows with 600 columns each.
   std::vector<float> matrix = ramp(4 * 600);
   for (Layout layout : {Layout::RowMajor, Layout::Panels}) {
     Loading loading;
     loading.matrix({4, 600}, DType::F32, DType::F32).from(matrix);
-    loading.constant.source->unpermute_rows = 4;
+    loading.constant.sources[0]->unpermute_rows = 4;
     if (layout == Layout::Panels)
       loading.panels(1, 1);
     std::vector<float> rows = loading.loadAs<float>();
@@ -239,10 +239,78 @@ TEST(WeightLoader, Unpermutes) {
   }
 }
 
+TEST(WeightLoader, TakesRows) {
+  // A fused matrix of two heads, each two rows of q, one of k and one of v.
+  Loading q = Loading().matrix({8, 3}, DType::F32, DType::F32).from(ramp(24));
+  q.constant.shape = {4, 3};
+  q.constant.bytes = 48;
+  auto &source = *q.constant.sources[0];
+  source.row_group = 2;
+  source.row_stride = 4;
+  source.row_groups = 2;
+  std::vector<float> all = ramp(24), expected(all.begin(), all.begin() + 6);
+  expected.insert(expected.end(), all.begin() + 12, all.begin() + 18);
+  EXPECT_EQ(q.loadAs<float>(), expected);
+  source.row_first = 3;
+  source.row_group = 1;
+  q.constant.shape = {2, 3};
+  q.constant.bytes = 24;
+  expected = {all[9], all[10], all[11], all[21], all[22], all[23]};
+  EXPECT_EQ(q.loadAs<float>(), expected);
+  source.row_first = 4;
+  EXPECT_ERROR(q.load(), "has 8 rows, but 2 groups of 1 rows are taken from row 4, 4 rows apart");
+}
+
+TEST(WeightLoader, ReadsTransposed) {
+  Loading w = Loading().matrix({3, 4}, DType::F32, DType::F16).from(ramp(12));
+  w.constant.shape = {4, 3};
+  w.constant.sources[0]->transposed = true;
+  std::vector<float> expected;
+  for (int row = 0; row < 4; ++row)
+    for (int column = 0; column < 3; ++column)
+      expected.push_back(ramp(12)[column * 4 + row]);
+  std::vector<std::byte> halves(24);
+  convertFromF32(DType::F16, expected.data(), halves.data(), 12);
+  EXPECT_EQ(w.load(), halves);
+  w.constant.sources[0]->row_first = 1;
+  w.constant.sources[0]->row_group = w.constant.sources[0]->row_stride = 2;
+  w.constant.sources[0]->row_groups = 1;
+  w.constant.shape = {2, 3};
+  w.constant.bytes = 12;
+  EXPECT_EQ(w.load(), std::vector<std::byte>(halves.begin() + 6, halves.begin() + 18));
+}
+
+TEST(WeightLoader, StacksSources) {
+  Loading w = Loading().matrix({2, 3}, DType::F32, DType::F32).from(ramp(18));
+  for (uint64_t i = 1; i < 3; ++i) {
+    w.constant.sources.push_back(
+        std::make_unique<program::WeightSourceT>(*w.constant.sources[0]));
+    w.constant.sources[i]->offset = 24 * i;
+  }
+  w.constant.shape = {3, 2, 3};
+  w.constant.bytes = 72;
+  EXPECT_EQ(w.loadAs<float>(), ramp(18));
+  w.constant.shape = {6, 3};
+  EXPECT_EQ(w.panels(2, 1).loadAs<float>().size(), 18u);
+  w.constant.layout = Layout::RowMajor;
+  w.constant.shape = {4, 2, 3};
+  w.constant.bytes = 96;
+  EXPECT_ERROR(w.load(), "its 3 sources have 6 rows of 3");
+}
+
+TEST(WeightLoader, ReordersAPartOfEachHead) {
+  Loading w = Loading().matrix({12, 1}, DType::F32, DType::F32).from(ramp(12));
+  w.constant.sources[0]->unpermute_rows = 4;
+  w.constant.sources[0]->head_rows = 6;
+  std::vector<float> all = ramp(12);
+  EXPECT_EQ(w.loadAs<float>(), (std::vector<float>{all[0], all[2], all[1], all[3], all[4], all[5],
+                                                   all[6], all[8], all[7], all[9], all[10], all[11]}));
+}
+
 TEST(WeightLoader, InlineData) {
   Loading loading;
   loading.matrix({2, 3}, DType::F32, DType::F32);
-  loading.constant.source.reset();
+  loading.constant.sources.clear();
   std::vector<float> values = ramp(6);
   loading.constant.data.resize(24);
   std::memcpy(loading.constant.data.data(), values.data(), 24);
@@ -259,10 +327,10 @@ TEST(WeightLoader, InlineData) {
 TEST(WeightLoader, RandomNumbers) {
   Loading loading;
   loading.matrix({64, 1000}, DType::F32, DType::F32);
-  loading.constant.source->file = -2;
-  loading.constant.source->random_seed = 5;
-  loading.constant.source->random_mean = 1;
-  loading.constant.source->random_spread = 0.5;
+  loading.constant.sources[0]->file = -2;
+  loading.constant.sources[0]->random_seed = 5;
+  loading.constant.sources[0]->random_mean = 1;
+  loading.constant.sources[0]->random_spread = 0.5;
   std::vector<float> values = loading.loadAs<float>();
   double sum = 0, squares = 0;
   for (float value : values) {
@@ -277,7 +345,7 @@ TEST(WeightLoader, RandomNumbers) {
   std::vector<float> panels = loading.loadAs<float>();
   for (size_t i = 0; i < panels.size(); ++i)
     ASSERT_EQ(panels[i], panelElement(values, 64, 1000, 16, 2, static_cast<int64_t>(i)));
-  loading.constant.source->random_seed = 6;
+  loading.constant.sources[0]->random_seed = 6;
   EXPECT_NE(loading.loadAs<float>(), panels);
   loading.matrix({2, 2}, DType::I32, DType::I32);
   loading.constant.layout = Layout::RowMajor;
@@ -290,7 +358,7 @@ TEST(WeightLoader, BadFiles) {
   loading.folder = folder.path();
   loading.matrix({4}, DType::F32, DType::F32);
   loading.file = "w.bin";
-  loading.constant.source->file = 0;
+  loading.constant.sources[0]->file = 0;
   loading.fileSize = 16;
   EXPECT_ERROR(loading.load(), "cannot open " + folder.path("w.bin"));
   folder.write("w.bin", "123456789012345");
@@ -299,16 +367,16 @@ TEST(WeightLoader, BadFiles) {
   loading.fileSize = 15;
   EXPECT_ERROR(loading.load(),
                "w.bin: tensor w.stored has 16 bytes at offset 0, beyond the end (15 bytes)");
-  loading.constant.source->offset = UINT64_MAX;
+  loading.constant.sources[0]->offset = UINT64_MAX;
   EXPECT_ERROR(loading.load(), "at offset 18446744073709551615, beyond the end");
-  loading.constant.source->file = 1;
+  loading.constant.sources[0]->file = 1;
   EXPECT_ERROR(loading.load(), "is in weight file 1, but the program lists 1 files");
-  loading.constant.source->file = -1;
-  loading.constant.source->offset = 1;
+  loading.constant.sources[0]->file = -1;
+  loading.constant.sources[0]->offset = 1;
   EXPECT_ERROR(loading.load(), "the appended data: tensor w.stored has 16 bytes at offset 1");
   folder.write("absolute.bin", std::string(16, '\0'));
-  loading.constant.source->file = 0;
-  loading.constant.source->offset = 0;
+  loading.constant.sources[0]->file = 0;
+  loading.constant.sources[0]->offset = 0;
   loading.folder = "nowhere";
   loading.file = folder.path("absolute.bin");
   loading.fileSize = 16;
@@ -329,10 +397,11 @@ TEST(WeightLoader, BadConstants) {
   using Constant = program::ConstantT;
   refused([](Constant &c) { c.shape = {4, 63}; }, "needs 1008");
   refused([](Constant &c) { c.shape = {64, 4, 1, 1};
-            c.source->shape = {4, 63}; },
+            c.sources[0]->shape = {4, 63};
+            c.sources[0]->bytes = 1008; },
           "tensor w.stored has shape [4, 63], but constant w has [64, 4, 1, 1]");
   refused([](Constant &c) { c.shape = {-4, -64}; }, "which is negative or too large");
-  refused([](Constant &c) { c.shape = {0, INT64_MAX, INT64_MAX}; }, "which is");
+  refused([](Constant &c) { c.shape = {0, INT64_MAX, INT64_MAX}; }, "needs 0");
   refused([](Constant &c) { c.bytes = 1000; }, "is said to have 1000 bytes");
   refused([](Constant &c) { c.dtype = DType::I32; },
           "tensor w.stored is f32, but constant w is i32, and there is no conversion");
@@ -353,17 +422,17 @@ TEST(WeightLoader, BadConstants) {
   refused(asPanels(16, 100, {4, 64}), "panels need a matrix or matrices");
   refused(asPanels(16, 2, {256}), "panels need a matrix or matrices");
   refused(asPanels(16, 2, {INT64_MAX, 1}), "too large");
-  refused([](Constant &c) { c.source->bytes = 1020; },
+  refused([](Constant &c) { c.sources[0]->bytes = 1020; },
           "tensor w.stored has 1020 bytes, but shape [4, 64] of f32 needs 1024");
-  refused([](Constant &c) { c.source->dtype = DType::Q4_0; }, "of q4_0 needs 144");
-  refused([](Constant &c) { c.source->unpermute_rows = 3; },
+  refused([](Constant &c) { c.sources[0]->dtype = DType::Q4_0; }, "of q4_0 needs 144");
+  refused([](Constant &c) { c.sources[0]->unpermute_rows = 3; },
           "has 4 rows, which cannot be reordered in blocks of 3");
-  refused([](Constant &c) { c.source->unpermute_rows = 8; }, "in blocks of 8");
-  refused([](Constant &c) { c.source->unpermute_rows = -2; }, "in blocks of -2");
-  refused([](Constant &c) { c.source->file = -3; }, "is in weight file -3");
+  refused([](Constant &c) { c.sources[0]->unpermute_rows = 8; }, "in blocks of 8");
+  refused([](Constant &c) { c.sources[0]->unpermute_rows = -2; }, "in blocks of -2");
+  refused([](Constant &c) { c.sources[0]->file = -3; }, "is in weight file -3");
 
   Loading vector;
   vector.matrix({64}, DType::Q8_0, DType::F32).from(std::vector<uint8_t>(68));
-  vector.constant.source->unpermute_rows = 4;
+  vector.constant.sources[0]->unpermute_rows = 4;
   EXPECT_ERROR(vector.load(), "has rows of 1 elements, but blocks of q8_0 have 32");
 }

@@ -86,6 +86,9 @@ int64_t getSymbolHint(mlir::func::FuncOp function, llvm::StringRef name);
 /// elements at the same index.
 bool isElementwise(mlir::Operation *op);
 
+/// The parts of a weight's source: itself, or those of a stack.
+llvm::SmallVector<WeightSourceAttr> getWeightParts(mlir::Attribute source);
+
 /// The bits of one element in memory: 8 for i1.
 int64_t getElementBits(mlir::Type elementType);
 

@@ -68,7 +68,7 @@ def Graph_WeightOp : Graph_PureOp<"weight"> {
       offset = 1024, bytes = 256, dtype = "f32", shape = [64]>
     ```
   }];
-  let arguments = (ins StrAttr:$name, Graph_WeightSourceAttr:$source);
+  let arguments = (ins StrAttr:$name, Graph_WeightSources:$source);
   let results = (outs Graph_FloatTensor:$result);
   let assemblyFormat = "$name `:` type($result) `from` $source attr-dict";
   let hasVerifier = 1;
@@ -552,22 +552,64 @@ def Graph_RmsNormOp : Graph_PureOp<"rms_norm", [AllTypesMatch<["input", "result"
   let hasVerifier = 1;
 }
 
+def Graph_LayerNormOp : Graph_PureOp<"layer_norm",
+    [AttrSizedOperandSegments, AllTypesMatch<["input", "result"]>]> {
+  let summary = "Normalization to mean 0 and variance 1 over the last dimension";
+  let description = [{
+    `(input - mean(input)) / sqrt(variance(input) + epsilon) * scale + bias`, in f32; the variance is
+    the mean of squared differences. Without `scale` it is 1, without `bias` 0.
+
+    ```mlir
+    %y = graph.layer_norm %x scale %w : tensor<8xf16> bias %b : tensor<8xf16> epsilon 1.0e-5 : tensor<4x8xf16>
+    ```
+  }];
+  let arguments = (ins Graph_FloatTensor:$input, Optional<Graph_FloatTensor>:$scale,
+                       Optional<Graph_FloatTensor>:$bias, F32Attr:$epsilon);
+  let results = (outs Graph_FloatTensor:$result);
+  let assemblyFormat = [{
+    $input (`scale` $scale^ `:` type($scale))? (`bias` $bias^ `:` type($bias))? `epsilon` $epsilon
+    attr-dict `:` type($input)
+  }];
+  let hasVerifier = 1;
+}
+
 def Graph_RopeOp : Graph_PureOp<"rope", [AllTypesMatch<["input", "result"]>]> {
   let summary = "Rotary position embedding, halves order";
   let description = [{
     `input` is [..., H, D] and `positions` has the leading dimensions of the
     input or the last of them ([S] for [B, S, H, D]). With a = position * frequencies[j], the pair
-    (x[j], x[j + D/2]) becomes (x[j] cos a - x[j + D/2] sin a, x[j + D/2] cos a + x[j] sin a),
-    in f32. `frequencies` is f32 of [D/2]; scaling of long contexts is already in it.
+    (x[j], x[j + N]) becomes (x[j] cos a - x[j + N] sin a, x[j + N] cos a + x[j] sin a),
+    in f32. `frequencies` is f32 of [N], 2 N at most D: dimensions from 2 N on stay as they are. It may begin with
+    the dimensions of `positions`, when each position has frequencies of its own. Scaling of long contexts is
+    already in it; `factor`, 1 when absent, multiplies cosines and sines.
 
     ```mlir
     %y = graph.rope %x, %positions, %frequencies : tensor<1x8x4x16xf32>, tensor<8xi32>, tensor<8xf32>
     ```
   }];
-  let arguments = (ins Graph_FloatTensor:$input, Graph_IndexTensor:$positions, Graph_FloatTensor:$frequencies);
+  let arguments = (ins Graph_FloatTensor:$input, Graph_IndexTensor:$positions, Graph_FloatTensor:$frequencies,
+                       OptionalAttr<F32Attr>:$factor);
   let results = (outs Graph_FloatTensor:$result);
-  let assemblyFormat = "$input `,` $positions `,` $frequencies attr-dict `:` type($input) `,` type($positions) `,` type($frequencies)";
+  let assemblyFormat = [{
+    $input `,` $positions `,` $frequencies (`factor` $factor^)? attr-dict
+    `:` type($input) `,` type($positions) `,` type($frequencies)
+  }];
   let hasVerifier = 1;
+}
+
+def Graph_GeluOp : Graph_PureOp<"gelu", [Elementwise, SameOperandsAndResultType]> {
+  let summary = "Gaussian error linear unit";
+  let description = [{
+    `x / 2 * (1 + erf(x / sqrt(2)))`; with `tanh` its approximation
+    `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))` (https://arxiv.org/abs/1606.08415).
+
+    ```mlir
+    %y = graph.gelu %x tanh : tensor<4xf32>
+    ```
+  }];
+  let arguments = (ins Graph_FloatTensor:$input, UnitAttr:$tanh);
+  let results = (outs Graph_FloatTensor:$result);
+  let assemblyFormat = "$input (`tanh` $tanh^)? attr-dict `:` type($result)";
 }
 
 def Graph_SiluOp : Graph_UnaryOp<"silu", Graph_FloatTensor> {

@@ -92,21 +92,48 @@ def Graph_WeightSourceAttr : Graph_Attr<"WeightSource", "weight_source"> {
   let description = [{
     `file` is an index into the module's `graph.weight_files`; `dtype` is the
     type in the file, in lower case: f32, f16, bf16, q8_0, q4_0, q4_1, ...
-    `unpermute_rows`, when not 0, is the number of rows (one attention head)
-    that llama.cpp stored in interleaved-rope order and that are put back into
-    halves order. `dtype = "random"` makes uniform values of standard deviation
-    0.02 from the seed in `offset`, and `file` is -1.
+    `shape` is the tensor's in its file, a matrix of rows (all dimensions but the
+    last); `transposed` reads that matrix's transpose. `rows`, when there,
+    is four numbers: the rows that are taken are the last number of groups of
+    `rows[1]` rows, the first at `rows[0]`, each `rows[2]` after the one before.
+    `unpermute_rows`, when not 0, is the number of rows of an attention head
+    that are stored in interleaved-rope order and are put back into
+    halves order; `head_rows` is how many rows the head has, 0 for the same. `dtype = "random"` makes uniform values of
+    standard deviation 0.02 from the seed in `offset`, and `file` is -1.
   }];
   let parameters = (ins "int64_t":$file, "uint64_t":$offset, "uint64_t":$bytes,
                         StringRefParameter<>:$dtype,
                         ArrayRefParameter<"int64_t">:$shape,
-                        DefaultValuedParameter<"int64_t", "0">:$unpermuteRows);
+                        OptionalParameter<"bool">:$transposed,
+                        OptionalArrayRefParameter<"int64_t">:$rows,
+                        DefaultValuedParameter<"int64_t", "0">:$unpermuteRows,
+                        DefaultValuedParameter<"int64_t", "0">:$headRows);
   let assemblyFormat = [{
     `<` `file` `=` $file `,` `offset` `=` $offset `,` `bytes` `=` $bytes `,`
     `dtype` `=` $dtype `,` `shape` `=` `[` $shape `]`
-    (`,` `unpermute_rows` `=` $unpermuteRows^)? `>`
+    (`,` `transposed` `=` $transposed^)? (`,` `rows` `=` `[` $rows^ `]`)?
+    (`,` `unpermute_rows` `=` $unpermuteRows^)? (`,` `head_rows` `=` $headRows^)? `>`
+  }];
+  let extraClassDeclaration = [{
+    /// How many rows are taken; -1 when that cannot be said.
+    int64_t countTakenRows() const;
   }];
 }
+
+def Graph_WeightStackAttr : Graph_Attr<"WeightStack", "weight_stack"> {
+  let summary = "Weight sources one after another, row by row";
+  let description = [{
+    ```mlir
+    #graph.weight_stack<[#graph.weight_source<...>, #graph.weight_source<...>]>
+    ```
+  }];
+  let parameters = (ins ArrayRefParameter<"::mlsys::graph::WeightSourceAttr">:$parts);
+  let assemblyFormat = "`<` `[` $parts `]` `>`";
+}
+
+/// One source, or several.
+def Graph_WeightSources : AnyAttrOf<[Graph_WeightSourceAttr, Graph_WeightStackAttr],
+    "a weight source or a stack of them">;
 
 class Graph_Type<string name, string typeMnemonic, list<Trait> traits = []>
     : TypeDef<Graph_Dialect, name, traits> {

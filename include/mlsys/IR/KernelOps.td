@@ -109,7 +109,7 @@ def Kernel_ConstantOp : Kernel_Op<"constant", [Pure]> {
       shape [64] : memref<?xf32>
     ```
   }];
-  let arguments = (ins StrAttr:$name, OptionalAttr<Graph_WeightSourceAttr>:$source,
+  let arguments = (ins StrAttr:$name, OptionalAttr<Graph_WeightSources>:$source,
                        OptionalAttr<ElementsAttr>:$value, DenseI64ArrayAttr:$shape,
                        DefaultValuedAttr<I64Attr, "0">:$block,
                        DefaultValuedAttr<I64Attr, "0">:$pair);

@@ -47,8 +47,8 @@ inline std::optional<program::DType> dtypeNamed(llvm::StringRef name) {
   return std::nullopt;
 }
 
-/// Where a weight lies, as the program file says it. Null when the type in
-/// the file is unknown.
+/// Where one part of a weight lies, as the program file says it. Null when the
+/// type in the file is unknown.
 inline std::unique_ptr<program::WeightSourceT> makeWeightSource(llvm::StringRef name,
                                                                 graph::WeightSourceAttr attr) {
   auto source = std::make_unique<program::WeightSourceT>();
@@ -69,8 +69,27 @@ inline std::unique_ptr<program::WeightSourceT> makeWeightSource(llvm::StringRef 
   source->offset = attr.getOffset();
   source->bytes = attr.getBytes();
   source->dtype = *dtype;
+  source->transposed = attr.getTransposed();
+  if (llvm::ArrayRef<int64_t> rows = attr.getRows(); rows.size() == 4) {
+    source->row_first = rows[0];
+    source->row_group = rows[1];
+    source->row_stride = rows[2];
+    source->row_groups = rows[3];
+  }
   source->unpermute_rows = attr.getUnpermuteRows();
+  source->head_rows = attr.getHeadRows();
   return source;
+}
+
+/// The same for all parts of a weight. False when a type is unknown.
+inline bool makeWeightSources(llvm::StringRef name, mlir::Attribute source,
+                              std::vector<std::unique_ptr<program::WeightSourceT>> &sources) {
+  for (graph::WeightSourceAttr part : graph::getWeightParts(source)) {
+    sources.push_back(makeWeightSource(name, part));
+    if (!sources.back())
+      return false;
+  }
+  return true;
 }
 
 } // namespace mlsys
