@@ -229,11 +229,12 @@ void FunctionLowering::addLaunch(FusionOp fusion, const OutlinedKernel &kernel,
     return AffineMap::get(0, symbols.getNumSymbols(), exprs, builder.getContext());
   };
   const LaunchShape &shape = kernel.shape;
+  kernel::FuncOp function = kernel.function;
   DenseI32ArrayAttr block;
   if (!shape.block.empty())
     block = builder.getDenseI32ArrayAttr(shape.block);
   kernel::LaunchOp::create(
-      builder, fusion.getLoc(), kernel.function.getName(), operands, kernel.writes,
+      builder, fusion.getLoc(), function.getName(), operands, kernel.writes,
       makeMap(shape.grid), symbols, block, shape.sharedBytes, shape.grain > 0,
       std::max<int64_t>(1, shape.grain),
       AffineMapAttr::get(makeMap(toLaunchExpr(fusion, bytes))),

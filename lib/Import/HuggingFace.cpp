@@ -152,7 +152,7 @@ Expected<ModelFiles> importer::readHuggingFace(StringRef folder, bool randomWeig
     return object.takeError();
 
   ModelFiles files;
-  Expected<DecoderConfig> config = parseHuggingFaceConfig(*object, configFile);
+  Expected<ModelConfig> config = parseHuggingFaceConfig(*object, configFile);
   if (!config)
     return config.takeError();
   files.config = std::move(*config);

@@ -6,7 +6,7 @@
 
 #include "mlsys/Import/Import.h"
 
-#include "DecoderBuilder.h"
+#include "TransformerBuilder.h"
 
 #include "mlsys/IR/Graph.h"
 
@@ -83,14 +83,14 @@ Expected<ImportedModel> mlsys::importModel(mlir::MLIRContext &context, StringRef
   else
     return makeError("models are compiled for f32, bf16 or f16");
 
-  Expected<DecoderWeights> weights = options.randomWeights
-                                         ? DecoderWeights::random(files->config)
-                                         : DecoderWeights::resolve(files->config, files->checkpoint);
+  Expected<ModelWeights> weights = options.randomWeights
+                                       ? ModelWeights::random(files->config)
+                                       : ModelWeights::resolve(files->config, files->checkpoint);
   if (!weights)
     return weights.takeError();
   if (!options.randomWeights)
     model.weightFiles = files->checkpoint.files;
-  model.module = buildDecoder(context, files->config, *weights, model.weightFiles, type);
+  model.module = buildTransformer(context, files->config, *weights, model.weightFiles, type);
   assert(succeeded(mlir::verify(*model.module)) && "the importer builds valid graphs");
   model.name = modelName(path);
   model.architecture = files->config.architecture;

@@ -1,4 +1,4 @@
-//===- ModelConfig.cpp - What a config.json says about a decoder ----------===//
+//===- ModelConfig.cpp - What a configuration says about a model ----------===//
 //
 // Part of mlsys, under the Apache License v2.0. See LICENSE.
 //
@@ -6,15 +6,16 @@
 
 #include "ModelConfig.h"
 
+#include "Families.h"
+
+#include "llvm/ADT/StringSwitch.h"
 #include "llvm/ADT/Twine.h"
-#include "llvm/Support/raw_ostream.h"
 
 #include <cmath>
 
 using namespace llvm;
 using namespace mlsys;
 using namespace mlsys::importer;
-using program::DType;
 
 /// How deep the JSON of a configuration may nest.
 static constexpr int maxJsonDepth = 64;
@@ -61,196 +62,105 @@ Expected<json::Object> importer::parseJsonObject(StringRef text, StringRef file)
   return std::move(*object);
 }
 
-static std::string textOf(const json::Value &value) {
-  std::string text;
-  raw_string_ostream(text) << value;
-  return text.size() > 80 ? text.substr(0, 77) + "..." : text;
+//===----------------------------------------------------------------------===//
+// What all families have
+//===----------------------------------------------------------------------===//
+
+/// Names of activation functions, as transformers' ACT2FN has them.
+static void readActivation(ConfigFields &fields, ModelConfig &config) {
+  std::optional<std::string> name =
+      fields.string({"hidden_act", "hidden_activation", "activation_function", "activation"});
+  if (!name)
+    return;
+  std::optional<Activation> found =
+      StringSwitch<std::optional<Activation>>(*name)
+          .Cases({"silu", "swish"}, Activation::Silu)
+          .Cases({"gelu", "gelu_python"}, Activation::Gelu)
+          .Cases({"gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu_python_tanh"}, Activation::GeluTanh)
+          .Case("quick_gelu", Activation::QuickGelu)
+          .Case("relu", Activation::Relu)
+          .Cases({"relu2", "relu_squared"}, Activation::ReluSquared)
+          .Default(std::nullopt);
+  if (!found)
+    fields.fail("hidden_act '" + *name + "' is not supported; supported are silu, gelu, "
+                "gelu_pytorch_tanh, quick_gelu, relu and relu2");
+  config.activation = found.value_or(config.activation);
 }
 
-namespace {
-/// Typed access to an object's entries. The first entry of a wrong type is
-/// remembered as the error; null counts as absent.
-class Fields {
-public:
-  Fields(const json::Object &object, StringRef file, StringRef prefix = "")
-      : object(object), file(file), prefix(prefix) {}
-
-  std::string error;
-
-  bool has(StringRef key) const { return find(key) != nullptr; }
-
-  std::optional<int64_t> integer(StringRef key) {
-    return get<int64_t>(key, "an integer", [](const json::Value &v) { return v.getAsInteger(); });
-  }
-  std::optional<double> number(StringRef key) {
-    return get<double>(key, "a number", [](const json::Value &v) { return v.getAsNumber(); });
-  }
-  std::optional<bool> boolean(StringRef key) {
-    return get<bool>(key, "true or false", [](const json::Value &v) { return v.getAsBoolean(); });
-  }
-  std::optional<StringRef> string(StringRef key) {
-    return get<StringRef>(key, "a string", [](const json::Value &v) { return v.getAsString(); });
-  }
-  const json::Object *child(StringRef key) {
-    auto value = get<const json::Object *>(
-        key, "an object", [](const json::Value &v) -> std::optional<const json::Object *> {
-          if (const json::Object *child = v.getAsObject())
-            return child;
-          return std::nullopt;
-        });
-    return value.value_or(nullptr);
-  }
-
-  int64_t needInteger(StringRef key) { return need(key, integer(key)); }
-  double needNumber(StringRef key) { return need(key, number(key)); }
-
-  void fail(const Twine &message) {
-    if (error.empty())
-      error = (file + ": " + message).str();
-  }
-
-private:
-  const json::Value *find(StringRef key) const {
-    const json::Value *value = object.get(key);
-    return value && value->kind() != json::Value::Null ? value : nullptr;
-  }
-  template <typename T, typename F>
-  std::optional<T> get(StringRef key, StringRef expected, F convert) {
-    const json::Value *value = find(key);
-    if (!value)
-      return std::nullopt;
-    std::optional<T> result = convert(*value);
-    if (!result)
-      fail(prefix + key + " is " + textOf(*value) + ", expected " + expected);
-    return result;
-  }
-  template <typename T> T need(StringRef key, std::optional<T> value) {
-    if (!value)
-      fail(prefix + key + " is missing");
-    return value.value_or(T());
-  }
-
-  const json::Object &object;
-  std::string file, prefix;
-};
-} // namespace
-
-//===----------------------------------------------------------------------===//
-// config.json
-//===----------------------------------------------------------------------===//
-
 /// rope_parameters (transformers 5), or rope_theta and rope_scaling (4).
-static RopeConfig parseRope(Fields &root, StringRef file) {
+static RopeConfig readRope(ConfigFields &fields, const ModelConfig &config) {
+  double theta = fields.number({"rope_theta", "rotary_emb_base"}).value_or(10000);
+  double part = fields.number({"partial_rotary_factor", "rotary_pct"}).value_or(1);
+  double positions = static_cast<double>(config.contextLength);
+  double original = fields.number({"original_max_position_embeddings"}).value_or(positions);
+  for (StringRef key : {"rope_parameters", "rope_scaling"})
+    if (std::optional<ConfigFields> inside = fields.child(key);
+        inside && !inside->has("full_attention"))
+      return parseRope(*inside, theta, part, positions, original);
   RopeConfig rope;
-  if (std::optional<double> theta = root.number("rope_theta"))
-    rope.theta = *theta;
-  StringRef name = root.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
-  const json::Object *object = root.child(name);
-  if (!object)
-    return rope;
-  Fields fields(*object, file, (name + ".").str());
-  if (std::optional<double> theta = fields.number("rope_theta"))
-    rope.theta = *theta;
-  std::optional<StringRef> type = fields.string("rope_type");
-  if (!type)
-    type = fields.string("type");
-  rope.type = type.value_or("default").str();
-  if (rope.type == "linear" || rope.type == "llama3")
-    rope.factor = fields.needNumber("factor");
-  if (rope.type == "llama3") {
-    rope.lowFrequencyFactor = fields.needNumber("low_freq_factor");
-    rope.highFrequencyFactor = fields.needNumber("high_freq_factor");
-    rope.originalContext = fields.needNumber("original_max_position_embeddings");
-  }
-  if (rope.type != "default" && rope.type != "linear" && rope.type != "llama3")
-    fields.fail(name + ": rope type '" + rope.type +
-                "' is not supported; supported are default, linear and llama3");
-  if (std::optional<double> part = fields.number("partial_rotary_factor"); part && *part != 1)
-    fields.fail(name + ".partial_rotary_factor other than 1 is not supported");
-  if (!fields.error.empty() && root.error.empty())
-    root.error = fields.error;
+  rope.theta = theta;
+  rope.part = part;
   return rope;
 }
 
-static std::optional<DType> parseDType(Fields &root) {
-  StringRef key = root.has("dtype") ? "dtype" : "torch_dtype";
-  std::optional<StringRef> name = root.string(key);
-  if (!name)
-    return std::nullopt;
-  StringRef plain = *name;
-  plain.consume_front("torch.");
-  if (plain == "float32")
-    return DType::F32;
-  if (plain == "bfloat16")
-    return DType::BF16;
-  if (plain == "float16")
-    return DType::F16;
-  root.fail(key + " is \"" + *name + "\"; supported are float32, bfloat16 and float16");
-  return std::nullopt;
-}
-
-/// The model must be one of the Llama family.
-static void checkModelType(Fields &root, const json::Object &object) {
-  std::optional<StringRef> type = root.string("model_type");
-  if (!type)
-    return root.fail("model_type is missing; supported is llama");
-  if (*type != "llama")
-    return root.fail("model_type '" + *type + "' is not supported; supported is llama");
-  if (const json::Array *list = object.getArray("architectures"); list && !list->empty()) {
-    std::optional<StringRef> name = list->front().getAsString();
-    if (name != "LlamaForCausalLM")
-      root.fail("architecture " + textOf(list->front()) +
-                " is not supported; supported is LlamaForCausalLM");
-  }
-  if (root.has("quantization_config"))
-    root.fail("quantization_config: quantized safetensors are not supported; use the original "
-              "checkpoint or a GGUF file");
-}
-
-Expected<DecoderConfig> importer::parseHuggingFaceConfig(const json::Object &object,
-                                                         StringRef file) {
-  Fields root(object, file);
-  DecoderConfig config;
-  config.file = file.str();
-  config.architecture = "LlamaForCausalLM";
-  checkModelType(root, object);
-  config.layers = root.needInteger("num_hidden_layers");
-  config.hidden = root.needInteger("hidden_size");
-  config.intermediate = root.needInteger("intermediate_size");
-  config.vocabulary = root.needInteger("vocab_size");
-  config.heads = root.needInteger("num_attention_heads");
-  config.keyHeads = root.integer("num_key_value_heads").value_or(config.heads);
+static void readCommonConfig(ConfigFields &fields, ModelConfig &config) {
+  config.layers = fields.needInteger({"num_hidden_layers", "n_layer", "num_layers", "n_layers"});
+  config.hidden = fields.needInteger({"hidden_size", "n_embd", "d_model"});
+  config.vocabulary = fields.needInteger({"vocab_size"});
+  config.heads = fields.needInteger({"num_attention_heads", "n_head", "n_heads"});
+  config.intermediate = fields.integer({"intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"})
+                            .value_or(4 * config.hidden);
+  config.keyHeads = fields.integer({"num_key_value_heads", "num_kv_heads"}).value_or(config.heads);
   int64_t split = config.heads > 0 ? config.hidden / config.heads : 0;
-  std::optional<int64_t> headDim = root.integer("head_dim");
+  std::optional<int64_t> headDim = fields.integer({"head_dim"});
   if (!headDim && split * config.heads != config.hidden)
-    root.fail("hidden_size " + Twine(config.hidden) + " is not a multiple of num_attention_heads " +
-              Twine(config.heads) + " and there is no head_dim");
+    fields.fail(fields.spell("hidden_size") + " " + Twine(config.hidden) + " is not a multiple of " +
+                fields.spell("num_attention_heads") + " " + Twine(config.heads) +
+                " and there is no head_dim");
   config.headDim = headDim.value_or(split);
-  config.contextLength = root.integer("max_position_embeddings").value_or(2048);
-  config.normEpsilon = root.number("rms_norm_eps").value_or(1e-6);
-  config.tiedEmbeddings = root.boolean("tie_word_embeddings").value_or(false);
-  config.qkvBias = config.outputBias = root.boolean("attention_bias").value_or(false);
-  config.mlpBias = root.boolean("mlp_bias").value_or(false);
-  config.rope = parseRope(root, file);
-  config.dtype = parseDType(root);
-  StringRef activation = root.string("hidden_act").value_or("silu");
-  if (activation != "silu" && activation != "swish")
-    root.fail("hidden_act '" + activation + "' is not supported; supported is silu");
-  if (!root.error.empty())
-    return makeError(root.error);
-  if (Error error = checkDecoderConfig(config))
-    return std::move(error);
-  return config;
+  config.contextLength =
+      fields.integer({"max_position_embeddings", "n_positions", "n_ctx"}).value_or(2048);
+  config.normEpsilon = fields
+                           .number({"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon",
+                                    "norm_epsilon", "norm_eps"})
+                           .value_or(config.normEpsilon);
+  config.tiedEmbeddings = fields.boolean({"tie_word_embeddings"}).value_or(config.tiedEmbeddings);
+  bool bias = fields.boolean({"attention_bias"}).value_or(false);
+  config.queryBias = config.keyBias = config.valueBias = config.outputBias = bias;
+  config.mlpBias = fields.boolean({"mlp_bias"}).value_or(false);
+  readActivation(fields, config);
+  config.ropes = {readRope(fields, config)};
+  if (config.layers > 0 && config.layers <= maxLayers)
+    config.layerConfigs.resize(static_cast<size_t>(config.layers));
+}
+
+/// layer_types, where a configuration lists them, says which layers have the window.
+static void readLayerTypes(ConfigFields &fields, ModelConfig &config) {
+  std::vector<std::string> types = fields.strings("layer_types");
+  if (types.empty())
+    return;
+  if (types.size() != config.layerConfigs.size())
+    return fields.fail("layer_types lists " + Twine(types.size()) + " layers, but num_hidden_layers is " +
+                       Twine(config.layers));
+  int64_t window = fields.integer({"sliding_window"}).value_or(0);
+  for (auto [type, layer] : llvm::zip_equal(types, config.layerConfigs)) {
+    if (type != "full_attention" && type != "sliding_attention")
+      return fields.fail("layer type '" + type + "' is not supported; supported are full_attention "
+                         "and sliding_attention");
+    layer.window = type == "sliding_attention" ? window : 0;
+    if (type == "sliding_attention" && window <= 0)
+      return fields.fail("layer_types says sliding_attention, but there is no sliding_window");
+  }
 }
 
 //===----------------------------------------------------------------------===//
-// Checks and frequencies
+// Checks
 //===----------------------------------------------------------------------===//
 
-Error importer::checkDecoderConfig(const DecoderConfig &config) {
+static Error checkModelConfig(const ModelConfig &config) {
   struct Extent {
     const char *name;
-    int64_t value, maximum;
+    int64_t value, maximum, minimum = 1;
   };
   const Extent extents[] = {
       {"number of layers", config.layers, maxLayers},
@@ -261,11 +171,18 @@ Error importer::checkDecoderConfig(const DecoderConfig &config) {
       {"number of key and value heads", config.keyHeads, 1 << 14},
       {"head size", config.headDim, 1 << 14},
       {"context length", config.contextLength, maxExtent},
+      {"number of experts", config.experts.count, 1 << 14, 0},
+      {"number of experts a token takes", config.experts.perToken, config.experts.count, 0},
+      {"intermediate size of the experts", config.experts.intermediate, maxExtent, 0},
+      {"intermediate size of the shared expert", config.experts.sharedIntermediate, maxExtent, 0},
+      {"number of token types", config.tokenTypes, maxExtent, 0},
+      {"number of learned positions", config.learnedPositions, maxExtent, 0},
+      {"number of labels", config.labels, maxExtent, 0},
   };
   for (const Extent &extent : extents)
-    if (extent.value < 1 || extent.value > extent.maximum)
+    if (extent.value < extent.minimum || extent.value > extent.maximum)
       return makeError(config.file + ": the " + extent.name + " is " + Twine(extent.value) +
-                       ", expected 1 to " + Twine(extent.maximum));
+                       ", expected " + Twine(extent.minimum) + " to " + Twine(extent.maximum));
   if (config.heads % config.keyHeads != 0)
     return makeError(config.file + ": " + Twine(config.heads) +
                      " attention heads are not a multiple of " + Twine(config.keyHeads) +
@@ -273,56 +190,38 @@ Error importer::checkDecoderConfig(const DecoderConfig &config) {
   if (config.headDim % 2 != 0)
     return makeError(config.file + ": the head size is " + Twine(config.headDim) +
                      ", expected an even number");
-  auto positive = [](double value) { return std::isfinite(value) && value > 0; };
-  const RopeConfig &rope = config.rope;
-  if (!positive(rope.theta) || !positive(rope.factor))
-    return makeError(config.file + ": rope theta and factor must be positive numbers");
-  if (rope.type == "llama3" &&
-      (!positive(rope.lowFrequencyFactor) || !positive(rope.originalContext) ||
-       !(rope.highFrequencyFactor > rope.lowFrequencyFactor)))
-    return makeError(config.file + ": llama3 rope needs positive factors, the high one above the "
-                                   "low one, and a positive original context");
+  bool anyExperts = llvm::any_of(config.layerConfigs, [](const LayerConfig &layer) { return layer.experts; });
+  if (anyExperts && (config.experts.count < 1 || config.experts.perToken < 1 || config.experts.intermediate < 1))
+    return makeError(config.file + ": a mixture of experts needs at least one expert a token");
+  for (const LayerConfig &layer : config.layerConfigs)
+    if (layer.window < 0 || layer.window > maxExtent)
+      return makeError(config.file + ": sliding_window is " + Twine(layer.window) + ", expected 1 to " +
+                       Twine(maxExtent));
   if (!(config.normEpsilon >= 0 && config.normEpsilon < 1))
     return makeError(config.file + ": the epsilon of the norms is not between 0 and 1");
-  if (!rope.divisors.empty() && static_cast<int64_t>(rope.divisors.size()) != config.headDim / 2)
-    return makeError(config.file + ": tensor rope_freqs.weight has " + Twine(rope.divisors.size()) +
-                     " elements, but the head size needs " + Twine(config.headDim / 2));
-  for (float divisor : rope.divisors)
-    if (!positive(divisor))
-      return makeError(config.file + ": tensor rope_freqs.weight holds a value that is not "
-                                     "positive");
+  for (double number : {config.attentionSoftcap, config.finalSoftcap, config.attentionScale, config.clampQkv})
+    if (!(number >= 0) || !std::isfinite(number))
+      return makeError(config.file + ": a soft cap, an attention scale or a clamp is negative");
+  for (const RopeConfig &rope : config.ropes)
+    if (Error error = checkRope(rope, config.headDim, config.file))
+      return error;
   return Error::success();
 }
 
-/// Llama 3's scaling of one frequency: long waves are slowed down by the factor,
-/// short ones kept, those between interpolated.
-static float scaleLlama3(const RopeConfig &rope, float frequency) {
-  float context = static_cast<float>(rope.originalContext);
-  float low = static_cast<float>(rope.lowFrequencyFactor);
-  float high = static_cast<float>(rope.highFrequencyFactor);
-  float factor = static_cast<float>(rope.factor);
-  float wave = static_cast<float>(2 * M_PI) / frequency;
-  if (wave > context / low)
-    return frequency / factor;
-  if (wave < context / high)
-    return frequency;
-  float smooth = (context / wave - low) / (high - low);
-  return (1 - smooth) * frequency / factor + smooth * frequency;
-}
-
-std::vector<float> importer::ropeFrequencies(const RopeConfig &rope, int64_t headDim) {
-  std::vector<float> frequencies;
-  for (int64_t i = 0; i < headDim; i += 2) {
-    // In f32 step by step, as the models' authors compute it.
-    float exponent = static_cast<float>(i) / static_cast<float>(headDim);
-    float frequency = 1.0f / static_cast<float>(std::pow(rope.theta, static_cast<double>(exponent)));
-    if (rope.type == "llama3")
-      frequency = scaleLlama3(rope, frequency);
-    else if (rope.type == "linear")
-      frequency /= static_cast<float>(rope.factor);
-    if (!rope.divisors.empty())
-      frequency /= rope.divisors[static_cast<size_t>(i / 2)];
-    frequencies.push_back(frequency);
-  }
-  return frequencies;
+Expected<ModelConfig> importer::readModelConfig(const Family &family, ConfigFields &fields,
+                                                ModelConfig config) {
+  config.family = &family;
+  readCommonConfig(fields, config);
+  if (!fields.error().empty())
+    return makeError(fields.error());
+  family.configure(fields, config);
+  readLayerTypes(fields, config);
+  config.keyNames.insert(fields.foundNames().begin(), fields.foundNames().end());
+  if (config.experts.count == 0)
+    config.experts = {};
+  if (!fields.error().empty())
+    return makeError(fields.error());
+  if (Error error = checkModelConfig(config))
+    return std::move(error);
+  return config;
 }
