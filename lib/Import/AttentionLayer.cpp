@@ -91,24 +91,28 @@ Value importer::makeAttention(GraphMaker &make, Value input, int64_t layer, Valu
   const ModelConfig &config = make.config;
   const LayerConfig &own = config.layerConfigs[static_cast<size_t>(layer)];
   OpBuilder &builder = make.builder;
-  // A query or key: projected, clamped, normed, rotated.
-  auto project = [&](Module module, int64_t heads, StringRef letter, std::optional<Module> norm) {
-    std::string name = ("self_attn." + letter).str();
-    Value value = make.linear(input, module, layer, name + "_proj");
-    value = make.clamp(value, config.clampQkv, name + "_clamp");
-    if (norm && config.headNorm == HeadNorm::Joint)
-      value = make.norm(value, *norm, layer, name + "_norm");
+  auto project = [&](Module module, StringRef name) {
+    Value value = make.linear(input, module, layer, (name + "_proj").str());
+    return make.clamp(value, config.clampQkv, (name + "_clamp").str());
+  };
+  // A query or key: normed, split into heads, rotated.
+  auto place = [&](Value value, int64_t heads, Module norm, const std::string &name) {
+    if (config.headNorm == HeadNorm::Joint)
+      value = make.norm(value, norm, layer, name + "_norm");
     value = make.reshape(value, {heads, config.headDim}, name + "_heads");
-    if (norm && config.headNorm != HeadNorm::None && config.headNorm != HeadNorm::Joint)
-      value = normHeads(make, value, *norm, layer, name + "_norm");
-    if (norm && rope)
+    if (config.headNorm == HeadNorm::Shared || config.headNorm == HeadNorm::PerHead)
+      value = normHeads(make, value, norm, layer, name + "_norm");
+    if (rope)
       value = graph::RopeOp::create(builder, make.at(name + "_rope"), value.getType(), value,
                                     positions, rope->frequencies, rope->factor);
     return value;
   };
-  Value query = project(Module::Query, config.heads, "q", Module::QueryNorm);
-  Value key = project(Module::Key, config.keyHeads, "k", Module::KeyNorm);
-  Value value = project(Module::Value, config.keyHeads, "v", std::nullopt);
+  Value query = project(Module::Query, "self_attn.q");
+  Value key = project(Module::Key, "self_attn.k");
+  Value value = project(Module::Value, "self_attn.v");
+  query = place(query, config.heads, Module::QueryNorm, "self_attn.q");
+  key = place(key, config.keyHeads, Module::KeyNorm, "self_attn.k");
+  value = make.reshape(value, {config.keyHeads, config.headDim}, "self_attn.v_heads");
 
   double scale = config.attentionScale != 0 ? config.attentionScale
                                             : 1.0 / std::sqrt(static_cast<double>(config.headDim));

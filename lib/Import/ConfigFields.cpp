@@ -65,7 +65,7 @@ std::optional<int64_t> ConfigFields::integer(Keys keys) {
 }
 
 std::optional<double> ConfigFields::number(Keys keys) {
-  return get<double>(keys, "a finite number", [](const json::Value &v) {
+  return get<double>(keys, "a number", [](const json::Value &v) {
     std::optional<double> number = v.getAsNumber();
     return number && std::isfinite(*number) ? number : std::nullopt;
   });

@@ -21,14 +21,14 @@ struct MlpModules {
 /// down(activation(gate(x)) * up(x)), or down(activation(up(x))).
 static Value makeMlp(GraphMaker &make, Value input, int64_t layer, const MlpModules &modules) {
   std::string name = modules.name;
+  Value gate;
+  if (make.config.gatedMlp)
+    gate = make.linear(input, modules.gate, layer, name + ".gate_proj");
   Value up = make.linear(input, modules.up, layer, name + ".up_proj");
-  if (make.config.gatedMlp) {
-    Value gate = make.linear(input, modules.gate, layer, name + ".gate_proj");
-    up = make.mul(make.activation(gate, name + ".act_fn"), up, name + ".mul");
-  } else {
-    up = make.activation(up, name + ".act_fn");
-  }
-  return make.linear(up, modules.down, layer, name + ".down_proj");
+  Value active = make.activation(gate ? gate : up, name + ".act_fn");
+  if (gate)
+    active = make.mul(active, up, name + ".mul");
+  return make.linear(active, modules.down, layer, name + ".down_proj");
 }
 
 /// The experts that each token takes, [B, S, K], and their weights in f32.

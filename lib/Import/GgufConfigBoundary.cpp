@@ -86,23 +86,29 @@ static llvm::json::Array arrayOf(const std::vector<float> &values) {
   return array;
 }
 
-/// A metadata value as JSON; null when it is absent or a list.
+/// A metadata value as JSON: null when it is absent, an empty list for any list.
 static llvm::json::Value jsonOf(const Gguf &file, const std::string &key) {
-  if (std::optional<bool> flag = file.getBool(key.c_str()))
-    return *flag;
-  if (std::optional<uint64_t> number = file.getUnsigned(key.c_str()))
+  const rt::GgufValue *value = file.find(key);
+  if (!value)
+    return nullptr;
+  if (value->type == rt::GgufType::String)
+    return value->text;
+  if (value->type == rt::GgufType::Bool)
+    return value->bits != 0;
+  if (value->type == rt::GgufType::F32 || value->type == rt::GgufType::F64)
+    return value->asDouble().value_or(0);
+  // An extent that is too large is refused like any other.
+  if (std::optional<uint64_t> number = value->asUnsigned())
     return static_cast<int64_t>(std::min<uint64_t>(*number, INT64_MAX));
-  if (std::optional<double> number = file.getDouble(key.c_str()))
-    return *number;
-  if (std::optional<std::string> text = file.getString(key.c_str()))
-    return *text;
-  return nullptr;
+  if (std::optional<double> number = value->asDouble())
+    return static_cast<int64_t>(*number);
+  return llvm::json::Array();
 }
 
 /// rope_scaling, from metadata and from tensors.
 static void addRopeScaling(const Gguf &file, const std::string &prefix,
                            llvm::json::Object &config) {
-  std::string type = file.getString((prefix + "rope.scaling.type").c_str()).value_or("none");
+  std::string type = file.getString((prefix + "rope.scaling.type")).value_or("none");
   std::vector<float> longFactors = readFloats(file, "rope_factors_long.weight");
   std::vector<float> shortFactors = readFloats(file, "rope_factors_short.weight");
   llvm::json::Object scaling;
@@ -132,7 +138,7 @@ static llvm::json::Object makeConfig(const Gguf &file, const std::string &archit
     config[pair.config] = jsonOf(file, prefix + pair.metadata);
   config["type_vocab_size"] = jsonOf(file, "tokenizer.ggml.token_type_count");
   auto has = [&](const char *name) { return file.findTensor(name) != nullptr; };
-  if (!file.getUnsigned((prefix + "vocab_size").c_str()))
+  if (!file.getUnsigned((prefix + "vocab_size")))
     if (const rt::StoredTensor *table = file.findTensor("token_embd.weight");
         table && !table->shape.empty())
       config["vocab_size"] = table->shape[0];
@@ -142,13 +148,13 @@ static llvm::json::Object makeConfig(const Gguf &file, const std::string &archit
   config["use_qk_norm"] = headNorms;
   // Falcon's.
   config["new_decoder_architecture"] = has("blk.0.attn_norm_2.weight");
-  config["multi_query"] = file.getUnsigned((prefix + "attention.head_count_kv").c_str()) == 1;
+  config["multi_query"] = file.getUnsigned((prefix + "attention.head_count_kv")) == 1;
   if (config["norm_topk_prob"].kind() == llvm::json::Value::Null)
     config["norm_topk_prob"] = architecture == "qwen3moe";
-  std::optional<uint64_t> rotary = file.getUnsigned((prefix + "rope.dimension_count").c_str());
-  std::optional<uint64_t> heads = file.getUnsigned((prefix + "attention.head_count").c_str());
-  std::optional<uint64_t> hidden = file.getUnsigned((prefix + "embedding_length").c_str());
-  std::optional<uint64_t> dim = file.getUnsigned((prefix + "attention.key_length").c_str());
+  std::optional<uint64_t> rotary = file.getUnsigned((prefix + "rope.dimension_count"));
+  std::optional<uint64_t> heads = file.getUnsigned((prefix + "attention.head_count"));
+  std::optional<uint64_t> hidden = file.getUnsigned((prefix + "embedding_length"));
+  std::optional<uint64_t> dim = file.getUnsigned((prefix + "attention.key_length"));
   if (!dim && heads && hidden && *heads > 0)
     dim = *hidden / *heads;
   if (rotary && dim && *dim > 0)
@@ -217,6 +223,14 @@ llvm::Expected<ModelConfig> importer::readGgufConfig(const Gguf &file) {
     read->head = HeadKind::Hidden;
     read->architecture = std::string(family->classPrefix) + "Model";
   }
+  std::optional<uint64_t> valueLength = file.getUnsigned(prefix + "attention.value_length");
+  if (valueLength && *valueLength != static_cast<uint64_t>(read->headDim))
+    throw rt::Error("{}: {}attention.value_length is {} but the key's is {}; they must be equal",
+                    file.path, prefix, *valueLength, read->headDim);
+  if (file.getUnsigned("split.count").value_or(1) > 1)
+    throw rt::Error("{}: models split into several GGUF files are not supported; merge them with "
+                    "llama-gguf-split",
+                    file.path);
   readBiases(file, *read);
   for (RopeConfig &rope : read->ropes)
     rope.divisors = readFloats(file, "rope_freqs.weight");

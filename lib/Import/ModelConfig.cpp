@@ -214,6 +214,11 @@ Expected<ModelConfig> importer::readModelConfig(const Family &family, ConfigFiel
   readCommonConfig(fields, config);
   if (!fields.error().empty())
     return makeError(fields.error());
+  // Dynamic scaling goes beyond the positions that a configuration says.
+  const RopeConfig &rope = config.ropes.front();
+  if (rope.type == "dynamic" && rope.factor >= 1 && rope.factor < 1 << 16)
+    config.contextLength =
+        static_cast<int64_t>(static_cast<double>(config.contextLength) * rope.factor);
   family.configure(fields, config);
   readLayerTypes(fields, config);
   config.keyNames.insert(fields.foundNames().begin(), fields.foundNames().end());

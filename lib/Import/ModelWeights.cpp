@@ -102,7 +102,8 @@ ModelWeight WeightResolver::makeWeight(const ModelConfig &config, Module module,
     weight.shape.push_back(extent.value);
   const ModuleName *name = findModuleName(config, module);
   StringRef plain = name ? StringRef(name->name).split('|').first : StringRef("unnamed");
-  weight.name = formatName(plain, layer, 0) + suffixOf(part);
+  bool inBase = !config.isGguf && module < Module::Head;
+  weight.name = (inBase ? config.family->base : "") + formatName(plain, layer, 0) + suffixOf(part);
   bool interleaved = config.isGguf ? config.family->interleavedGguf : config.family->interleaved;
   bool rotated = module == Module::Query || module == Module::Key || module == Module::QueryNorm ||
                  module == Module::KeyNorm;

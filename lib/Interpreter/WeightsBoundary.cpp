@@ -35,7 +35,7 @@ static llvm::Expected<Tensor> loadWeight(graph::WeightOp op, const rt::WeightFil
   object.shape = type.getShape().vec();
   object.bytes = type.getNumElements() * elementBytes(object.dtype);
   if (!makeWeightSources(op.getName(), op.getSource(), object.sources))
-    return llvm::createStringError("weight '" + op.getName() + "' has an unknown type");
+    return llvm::createStringError("weight '" + op.getName() + "' is stored in an unknown type");
   std::vector<uint8_t> packed = pack<program::Constant>(object);
   try {
     auto &constant = *flatbuffers::GetRoot<program::Constant>(packed.data());

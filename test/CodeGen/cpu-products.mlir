@@ -21,7 +21,7 @@
 // STAGE:      error: the kernels cannot be expressed in LLVM IR
 func.func @f(%x: tensor<?x128xbf16, #graph.dims<[T, 128]>>) -> tensor<?x64xbf16, #graph.dims<[T, 64]>>
     attributes {graph.symbols = [#graph.symbol<"T", min = 1, max = 512, hint = 256>]} {
-  %w = graph.weight "w" : tensor<64x128xbf16> from <file = -1, offset = 1, bytes = 16384, dtype = "random", shape = [64, 128]>
+  %w = graph.weight "w" : tensor<64x128xbf16> from #graph.weight_source<file = -1, offset = 1, bytes = 16384, dtype = "random", shape = [64, 128]>
   %y = graph.fusion "dot"(%x, %w) : (tensor<?x128xbf16, #graph.dims<[T, 128]>>, tensor<64x128xbf16>) -> tensor<?x64xbf16, #graph.dims<[T, 64]>> {
   ^bb0(%a: tensor<?x128xbf16, #graph.dims<[T, 128]>>, %b: tensor<64x128xbf16>):
     %1 = graph.dot %a, %b batch [] x [] contract [1] x [1] : tensor<?x128xbf16, #graph.dims<[T, 128]>>, tensor<64x128xbf16> -> tensor<?x64xbf16, #graph.dims<[T, 64]>>

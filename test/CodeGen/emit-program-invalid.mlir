@@ -55,7 +55,7 @@ func.func @f(%x: memref<?xf32> {graph.dims = #graph.dims<[4]>}) {
 }
 //--- dtype.mlir
 func.func @f() {
-  // CHECK: error: 'kernel.constant' op is stored as 'q9', an unknown type
+  // CHECK: error: 'kernel.constant' op is stored in an unknown type: #graph.weight_source<{{.*}}>
   %0 = kernel.constant "w" from #graph.weight_source<file = 0, offset = 0, bytes = 4, dtype = "q9", shape = [1]> shape [1] : memref<?xf32>
   return
 }

@@ -10,7 +10,7 @@ kernel.func @append_0(%x: memref<?xf32>, %slots: memref<?xi64>, %layer: memref<?
     attributes {target = "cpu", kind = "loop"} { kernel.return }
 kernel.func @other_0(%x: memref<?xf32>) attributes {target = "cuda", kind = "loop"} { kernel.return }
 
-#w = #graph.weight_source<file = 0, offset = 64, bytes = 48, dtype = "f32", shape = [3, 4], unpermute_rows = 0>
+#w = #graph.weight_source<file = 0, offset = 64, bytes = 48, dtype = "f32", shape = [3, 4] unpermute_rows = 0>
 
 // CHECK: "target": "cpu"
 

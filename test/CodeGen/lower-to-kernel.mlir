@@ -94,8 +94,8 @@ func.func @symbols_of_two(%x: tensor<?xf32, #graph.dims<[T]>>) -> tensor<?xf32, 
 // that is given twice is one.
 // CHECK-LABEL: func.func @constants(
 // CHECK-SAME:    %[[X:[^:]*]]: memref<?xf32> {{.*}}, %[[Y:[^:]*]]: memref<?xf32> {{.*}}, %[[Z:[^:]*]]: memref<?xf32>
-// CHECK-DAG:     %[[ROWS:.*]] = kernel.constant "w" from <file = 0, offset = 0, bytes = 256, dtype = "f32", shape = [8, 8]> shape [8, 8] : memref<?xf32>
-// CHECK-DAG:     %[[PANELS:.*]] = kernel.constant "w" from <file = 0, offset = 0, bytes = 256, dtype = "f32", shape = [8, 8]> shape [8, 8] panels 32 x 1 : memref<?xf32>
+// CHECK-DAG:     %[[ROWS:.*]] = kernel.constant "w" from #graph.weight_source<file = 0, offset = 0, bytes = 256, dtype = "f32", shape = [8, 8]> shape [8, 8] : memref<?xf32>
+// CHECK-DAG:     %[[PANELS:.*]] = kernel.constant "w" from #graph.weight_source<file = 0, offset = 0, bytes = 256, dtype = "f32", shape = [8, 8]> shape [8, 8] panels 32 x 1 : memref<?xf32>
 // CHECK-DAG:     %[[TABLE:.*]] = kernel.constant "{{.*}}" value dense<[1.000000e+00, 2.000000e+00, 3.000000e+00, 4.000000e+00, 5.000000e+00, 6.000000e+00, 7.000000e+00, 8.000000e+00]> : tensor<8xf32> shape [8] : memref<?xf32>
 // CHECK:         kernel.launch @dot_0(%[[X]], %[[PANELS]], %[[Y]])
 // CHECK:         kernel.launch @loop_0(%[[ROWS]], %[[TABLE]], %[[Z]])
@@ -103,7 +103,7 @@ func.func @symbols_of_two(%x: tensor<?xf32, #graph.dims<[T]>>) -> tensor<?xf32, 
 // CUDA-NOT:     panels
 // CUDA:         kernel.launch @dot_0
 func.func @constants(%x: tensor<4x8xf32>) -> (tensor<4x8xf32>, tensor<8x8xf32>) {
-  %w = graph.weight "w" : tensor<8x8xf32> from <file = 0, offset = 0, bytes = 256, dtype = "f32", shape = [8, 8]>
+  %w = graph.weight "w" : tensor<8x8xf32> from #graph.weight_source<file = 0, offset = 0, bytes = 256, dtype = "f32", shape = [8, 8]>
   %c = graph.constant dense<2.0> : tensor<f32>
   %0 = graph.fusion "dot"(%x, %w) : (tensor<4x8xf32>, tensor<8x8xf32>) -> tensor<4x8xf32> {
   ^bb0(%a: tensor<4x8xf32>, %b: tensor<8x8xf32>):

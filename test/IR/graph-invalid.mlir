@@ -4,15 +4,15 @@
 
 func.func @weight_dynamic() {
   // expected-error @below {{result has a dynamic extent}}
-  %0 = graph.weight "w" : tensor<?xf32> from <file = 0, offset = 0, bytes = 16, dtype = "f32", shape = [4]>
+  %0 = graph.weight "w" : tensor<?xf32> from #graph.weight_source<file = 0, offset = 0, bytes = 16, dtype = "f32", shape = [4]>
   return
 }
 
 // -----
 
 func.func @weight_shape() {
-  // expected-error @below {{the file holds a shape of 2 dimensions that is not the result's}}
-  %0 = graph.weight "w" : tensor<4xf32> from <file = 0, offset = 0, bytes = 16, dtype = "f32", shape = [2, 2]>
+  // expected-error @below {{takes 4 elements from its file for a result of 6}}
+  %0 = graph.weight "w" : tensor<6xf32> from #graph.weight_source<file = 0, offset = 0, bytes = 16, dtype = "f32", shape = [2, 2]>
   return
 }
 
@@ -20,7 +20,47 @@ func.func @weight_shape() {
 
 func.func @weight_unpermute() {
   // expected-error @below {{unpermute_rows 3 does not divide the rows}}
-  %0 = graph.weight "w" : tensor<6x2xf32> from <file = 0, offset = 0, bytes = 48, dtype = "f32", shape = [6, 2], unpermute_rows = 3>
+  %0 = graph.weight "w" : tensor<6x2xf32> from #graph.weight_source<file = 0, offset = 0, bytes = 48, dtype = "f32", shape = [6, 2] unpermute_rows = 3>
+  return
+}
+
+// -----
+
+func.func @weight_rows() {
+  // expected-error @below {{takes rows that its tensor of shape [6, 2] does not have}}
+  %0 = graph.weight "w" : tensor<2x2xf32> from #graph.weight_source<file = 0, offset = 0, bytes = 48, dtype = "f32", shape = [6, 2] rows = [5, 2, 2, 1]>
+  return
+}
+
+// -----
+
+func.func @weight_extents() {
+  // expected-error @below {{takes too many elements}}
+  %0 = graph.weight "w" : tensor<2x2xf32> from #graph.weight_source<file = 0, offset = 0, bytes = 48, dtype = "f32", shape = [4611686018427387904, 4]>
+  return
+}
+
+// -----
+
+func.func @layer_norm_scale(%x: tensor<4x8xf32>, %w: tensor<4xf32>) {
+  // expected-error @below {{scale has extents [4] but the input has [4, 8]}}
+  %0 = graph.layer_norm %x scale %w : tensor<4xf32> epsilon 1.0e-5 : tensor<4x8xf32>
+  return
+}
+
+// -----
+
+func.func @layer_norm_rank(%x: tensor<f32>) {
+  // expected-error @below {{input has no dimension to normalize over}}
+  %0 = graph.layer_norm %x epsilon 1.0e-5 : tensor<f32>
+  return
+}
+
+// -----
+
+func.func @rope_own_frequencies(%x: tensor<4x2x16xf32>, %p: tensor<4xi32>, %f: tensor<3x8xf32>) {
+  // expected-error @below {{frequencies [3, 8] do not begin with the positions [4]}}
+  %0 = graph.rope %x, %p, %f : tensor<4x2x16xf32>, tensor<4xi32>, tensor<3x8xf32>
   return
 }
 
@@ -28,7 +68,7 @@ func.func @weight_unpermute() {
 
 func.func @weight_unpermute_remainder() {
   // expected-error @below {{unpermute_rows 4 does not divide the rows}}
-  %0 = graph.weight "w" : tensor<6x2xf32> from <file = 0, offset = 0, bytes = 48, dtype = "f32", shape = [6, 2], unpermute_rows = 4>
+  %0 = graph.weight "w" : tensor<6x2xf32> from #graph.weight_source<file = 0, offset = 0, bytes = 48, dtype = "f32", shape = [6, 2] unpermute_rows = 4>
   return
 }
 
@@ -36,7 +76,7 @@ func.func @weight_unpermute_remainder() {
 
 func.func @weight_unpermute_negative() {
   // expected-error @below {{unpermute_rows -2 does not divide the rows}}
-  %0 = graph.weight "w" : tensor<6x2xf32> from <file = 0, offset = 0, bytes = 48, dtype = "f32", shape = [6, 2], unpermute_rows = -2>
+  %0 = graph.weight "w" : tensor<6x2xf32> from #graph.weight_source<file = 0, offset = 0, bytes = 48, dtype = "f32", shape = [6, 2] unpermute_rows = -2>
   return
 }
 

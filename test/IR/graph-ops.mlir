@@ -15,12 +15,12 @@ func.func @constants() -> (tensor<f32>, tensor<2x2xi64>, tensor<64x8xbf16>, tens
   %0 = graph.constant dense<2.0> : tensor<f32>
   // CHECK: graph.constant {made_by = "hand"} dense<{{\[\[}}1, 2], [3, 4]]> : tensor<2x2xi64>
   %1 = graph.constant {made_by = "hand"} dense<[[1, 2], [3, 4]]> : tensor<2x2xi64>
-  // CHECK: graph.weight "embed" : tensor<64x8xbf16> from <file = 0, offset = 64, bytes = 1024, dtype = "bf16", shape = [64, 8]>
-  %2 = graph.weight "embed" : tensor<64x8xbf16> from <file = 0, offset = 64, bytes = 1024, dtype = "bf16", shape = [64, 8]>
-  // CHECK: graph.weight "q" : tensor<8x8xf32> from <file = 0, offset = 0, bytes = 64, dtype = "q8_0", shape = [8, 8], unpermute_rows = 4>
-  %3 = graph.weight "q" : tensor<8x8xf32> from <file = 0, offset = 0, bytes = 64, dtype = "q8_0", shape = [8, 8], unpermute_rows = 4>
-  // CHECK: graph.weight "r" : tensor<4xf16> from <file = -1, offset = 7, bytes = 0, dtype = "random", shape = [4]>
-  %4 = graph.weight "r" : tensor<4xf16> from <file = -1, offset = 7, bytes = 0, dtype = "random", shape = [4]>
+  // CHECK: graph.weight "embed" : tensor<64x8xbf16> from #graph.weight_source<file = 0, offset = 64, bytes = 1024, dtype = "bf16", shape = [64, 8]>
+  %2 = graph.weight "embed" : tensor<64x8xbf16> from #graph.weight_source<file = 0, offset = 64, bytes = 1024, dtype = "bf16", shape = [64, 8]>
+  // CHECK: graph.weight "q" : tensor<8x8xf32> from #graph.weight_source<file = 0, offset = 0, bytes = 64, dtype = "q8_0", shape = [8, 8] unpermute_rows = 4>
+  %3 = graph.weight "q" : tensor<8x8xf32> from #graph.weight_source<file = 0, offset = 0, bytes = 64, dtype = "q8_0", shape = [8, 8] unpermute_rows = 4>
+  // CHECK: graph.weight "r" : tensor<4xf16> from #graph.weight_source<file = -1, offset = 7, bytes = 0, dtype = "random", shape = [4]>
+  %4 = graph.weight "r" : tensor<4xf16> from #graph.weight_source<file = -1, offset = 7, bytes = 0, dtype = "random", shape = [4]>
   return %0, %1, %2, %3, %4 : tensor<f32>, tensor<2x2xi64>, tensor<64x8xbf16>, tensor<8x8xf32>, tensor<4xf16>
 }
 

@@ -47,7 +47,7 @@ func.func @constant_of_nothing() {
 
 func.func @constant_of_both() {
   // expected-error @below {{needs either a source or a value}}
-  %0 = kernel.constant "w" from <file = 0, offset = 0, bytes = 8, dtype = "f32", shape = [2]> value dense<1.0> : tensor<2xf32> shape [2] : memref<?xf32>
+  %0 = kernel.constant "w" from #graph.weight_source<file = 0, offset = 0, bytes = 8, dtype = "f32", shape = [2]> value dense<1.0> : tensor<2xf32> shape [2] : memref<?xf32>
   return
 }
 
@@ -55,7 +55,7 @@ func.func @constant_of_both() {
 
 func.func @constant_half_panels() {
   // expected-error @below {{panels need both a block and a pair}}
-  %0 = kernel.constant "w" from <file = 0, offset = 0, bytes = 16, dtype = "f32", shape = [2, 2]> shape [2, 2] panels 32 x 0 : memref<?xf32>
+  %0 = kernel.constant "w" from #graph.weight_source<file = 0, offset = 0, bytes = 16, dtype = "f32", shape = [2, 2]> shape [2, 2] panels 32 x 0 : memref<?xf32>
   return
 }
 
@@ -63,7 +63,7 @@ func.func @constant_half_panels() {
 
 func.func @constant_panels_of_vector() {
   // expected-error @below {{only matrices have panels}}
-  %0 = kernel.constant "w" from <file = 0, offset = 0, bytes = 16, dtype = "f32", shape = [4]> shape [4] panels 32 x 2 : memref<?xf32>
+  %0 = kernel.constant "w" from #graph.weight_source<file = 0, offset = 0, bytes = 16, dtype = "f32", shape = [4]> shape [4] panels 32 x 2 : memref<?xf32>
   return
 }
 

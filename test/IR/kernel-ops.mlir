@@ -110,10 +110,10 @@ kernel.func @attend(%q: memref<?xf32>, %k: memref<?xf32>, %v: memref<?xf32>, %cl
 // CHECK-SAME:    %[[X:[^:]*]]: memref<?xf32> {graph.dims = #graph.dims<[T, 64]>}, %[[CACHE:[^:]*]]: memref<?xi8>
 func.func @launches(%x: memref<?xf32> {graph.dims = #graph.dims<[T, 64]>}, %cache: memref<?xi8>)
     attributes {graph.symbols = [#graph.symbol<"T", min = 1, max = 512, hint = 512>]} {
-  // CHECK: kernel.constant "w" from <file = 0, offset = 0, bytes = 256, dtype = "f32", shape = [64]> shape [64] : memref<?xf32>
-  %w = kernel.constant "w" from <file = 0, offset = 0, bytes = 256, dtype = "f32", shape = [64]> shape [64] : memref<?xf32>
-  // CHECK: kernel.constant "p" from <file = 0, offset = 0, bytes = 4096, dtype = "bf16", shape = [32, 64]> shape [32, 64] panels 32 x 2 : memref<?xbf16>
-  %p = kernel.constant "p" from <file = 0, offset = 0, bytes = 4096, dtype = "bf16", shape = [32, 64]> shape [32, 64] panels 32 x 2 : memref<?xbf16>
+  // CHECK: kernel.constant "w" from #graph.weight_source<file = 0, offset = 0, bytes = 256, dtype = "f32", shape = [64]> shape [64] : memref<?xf32>
+  %w = kernel.constant "w" from #graph.weight_source<file = 0, offset = 0, bytes = 256, dtype = "f32", shape = [64]> shape [64] : memref<?xf32>
+  // CHECK: kernel.constant "p" from #graph.weight_source<file = 0, offset = 0, bytes = 4096, dtype = "bf16", shape = [32, 64]> shape [32, 64] panels 32 x 2 : memref<?xbf16>
+  %p = kernel.constant "p" from #graph.weight_source<file = 0, offset = 0, bytes = 4096, dtype = "bf16", shape = [32, 64]> shape [32, 64] panels 32 x 2 : memref<?xbf16>
   // CHECK: kernel.constant "" value dense<[1.000000e+00, 2.000000e+00]> : tensor<2xf32> shape [2] : memref<?xf32>
   %t = kernel.constant "" value dense<[1.0, 2.0]> : tensor<2xf32> shape [2] : memref<?xf32>
   // CHECK: %[[A:.*]] = kernel.alloc memref<?xf32> dims <[T, 64]> slot 2

@@ -45,7 +45,7 @@
 // SLOT: error: 'graph.cache_write' writes slot 9 of a cache of 8
 
 // RUN: not mlsys-translate --interpret %s --function unknown_type 2>&1 | FileCheck %s --check-prefix=TYPE
-// TYPE: error: weight 'w' has the unknown type 'q9'
+// TYPE: error: weight 'w' is stored in an unknown type
 
 // RUN: not mlsys-translate --interpret %s --function add --input 'dense<1.0>' 2>&1 | FileCheck %s --check-prefix=INPUT
 // INPUT: error: input 'dense<1.0>' is not like dense<[1, 2]> : tensor<2xi64>

@@ -28,14 +28,14 @@
 // CHECK: return
 func.func @layer(%x: tensor<1x64xf32>, %cos: tensor<1x8xf32>, %sin: tensor<1x8xf32>, %slots: tensor<1xi64>, %qs: tensor<2xi32>, %cl: tensor<1xi32>, %bt: tensor<1x4xi32>,
   %cache: !graph.kv_cache<layers = 2, heads = 2, dim = 16, page = 16, f32>) -> tensor<1x64xf32> {
-  %wn = graph.weight "n" : tensor<64xf32> from <file = 0, offset = 0, bytes = 256, dtype = "f32", shape = [64]>
-  %wq = graph.weight "q" : tensor<64x64xf32> from <file = 0, offset = 0, bytes = 16384, dtype = "f32", shape = [64, 64]>
-  %wk = graph.weight "k" : tensor<32x64xf32> from <file = 0, offset = 0, bytes = 8192, dtype = "f32", shape = [32, 64]>
-  %wv = graph.weight "v" : tensor<32x64xf32> from <file = 0, offset = 0, bytes = 8192, dtype = "f32", shape = [32, 64]>
-  %wo = graph.weight "o" : tensor<64x64xf32> from <file = 0, offset = 0, bytes = 16384, dtype = "f32", shape = [64, 64]>
-  %wg = graph.weight "g" : tensor<128x64xf32> from <file = 0, offset = 0, bytes = 32768, dtype = "f32", shape = [128, 64]>
-  %wu = graph.weight "u" : tensor<128x64xf32> from <file = 0, offset = 0, bytes = 32768, dtype = "f32", shape = [128, 64]>
-  %wd = graph.weight "d" : tensor<64x128xf32> from <file = 0, offset = 0, bytes = 32768, dtype = "f32", shape = [64, 128]>
+  %wn = graph.weight "n" : tensor<64xf32> from #graph.weight_source<file = 0, offset = 0, bytes = 256, dtype = "f32", shape = [64]>
+  %wq = graph.weight "q" : tensor<64x64xf32> from #graph.weight_source<file = 0, offset = 0, bytes = 16384, dtype = "f32", shape = [64, 64]>
+  %wk = graph.weight "k" : tensor<32x64xf32> from #graph.weight_source<file = 0, offset = 0, bytes = 8192, dtype = "f32", shape = [32, 64]>
+  %wv = graph.weight "v" : tensor<32x64xf32> from #graph.weight_source<file = 0, offset = 0, bytes = 8192, dtype = "f32", shape = [32, 64]>
+  %wo = graph.weight "o" : tensor<64x64xf32> from #graph.weight_source<file = 0, offset = 0, bytes = 16384, dtype = "f32", shape = [64, 64]>
+  %wg = graph.weight "g" : tensor<128x64xf32> from #graph.weight_source<file = 0, offset = 0, bytes = 32768, dtype = "f32", shape = [128, 64]>
+  %wu = graph.weight "u" : tensor<128x64xf32> from #graph.weight_source<file = 0, offset = 0, bytes = 32768, dtype = "f32", shape = [128, 64]>
+  %wd = graph.weight "d" : tensor<64x128xf32> from #graph.weight_source<file = 0, offset = 0, bytes = 32768, dtype = "f32", shape = [64, 128]>
   %eps = graph.constant dense<1.0e-5> : tensor<f32>
   %inv = graph.constant dense<0.015625> : tensor<f32>
   %ns = graph.mul %x, %x : tensor<1x64xf32>

@@ -196,6 +196,6 @@ func.func @router(%x: tensor<8x4xf32>) -> (tensor<8x2xf32>, tensor<8x2xi32>) {
 // CHECK-NEXT:    %[[W:.*]] = graph.weight "w"
 // CHECK-NEXT:    return %[[W]]
 func.func @nothing_to_do() -> tensor<8xf32> {
-  %w = graph.weight "w" : tensor<8xf32> from <file = 0, offset = 0, bytes = 32, dtype = "f32", shape = [8]>
+  %w = graph.weight "w" : tensor<8xf32> from #graph.weight_source<file = 0, offset = 0, bytes = 32, dtype = "f32", shape = [8]>
   return %w : tensor<8xf32>
 }

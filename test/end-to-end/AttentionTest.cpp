@@ -62,11 +62,11 @@ std::string modelText(const ModelKind &kind) {
 !y = tensor<?x?x48xf32, #graph.dims<[B, S, 48]>>
 func.func @forward(%ids: !ids {graph.name = "input_ids", graph.role = "token_ids"}$ARGUMENT) -> ($RESULT)
     attributes {graph.phase = "plain", graph.symbols = [#graph.symbol<"B", min = 1, max = -1, hint = 1>, #graph.symbol<"S", min = 1, max = 1048576, hint = 128>]} {
-  %table = graph.weight "embed" : tensor<48x$Xxf32> from <file = -1, offset = 0, bytes = 0, dtype = "random", shape = [48, $X]>
-  %wt = graph.weight "types" : tensor<48x$Xxf32> from <file = -1, offset = 1, bytes = 0, dtype = "random", shape = [48, $X]>
-  %wq = graph.weight "q" : tensor<$Xx$Xxf32> from <file = -1, offset = 2, bytes = 0, dtype = "random", shape = [$X, $X]>
-  %wk = graph.weight "k" : tensor<$Yx$Xxf32> from <file = -1, offset = 3, bytes = 0, dtype = "random", shape = [$Y, $X]>
-  %wv = graph.weight "v" : tensor<$Yx$Xxf32> from <file = -1, offset = 4, bytes = 0, dtype = "random", shape = [$Y, $X]>
+  %table = graph.weight "embed" : tensor<48x$Xxf32> from #graph.weight_source<file = -1, offset = 0, bytes = 0, dtype = "random", shape = [48, $X]>
+  %wt = graph.weight "types" : tensor<48x$Xxf32> from #graph.weight_source<file = -1, offset = 1, bytes = 0, dtype = "random", shape = [48, $X]>
+  %wq = graph.weight "q" : tensor<$Xx$Xxf32> from #graph.weight_source<file = -1, offset = 2, bytes = 0, dtype = "random", shape = [$X, $X]>
+  %wk = graph.weight "k" : tensor<$Yx$Xxf32> from #graph.weight_source<file = -1, offset = 3, bytes = 0, dtype = "random", shape = [$Y, $X]>
+  %wv = graph.weight "v" : tensor<$Yx$Xxf32> from #graph.weight_source<file = -1, offset = 4, bytes = 0, dtype = "random", shape = [$Y, $X]>
   %n = graph.constant dense<1.0> : tensor<$Xxf32>
   %frequencies = graph.constant dense<[1.0, 0.3, 0.1, 0.02]> : tensor<4xf32>
   %positions = graph.iota dim 0 : tensor<?xi32, #graph.dims<[S]>>

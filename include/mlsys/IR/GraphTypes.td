@@ -111,8 +111,8 @@ def Graph_WeightSourceAttr : Graph_Attr<"WeightSource", "weight_source"> {
   let assemblyFormat = [{
     `<` `file` `=` $file `,` `offset` `=` $offset `,` `bytes` `=` $bytes `,`
     `dtype` `=` $dtype `,` `shape` `=` `[` $shape `]`
-    (`,` `transposed` `=` $transposed^)? (`,` `rows` `=` `[` $rows^ `]`)?
-    (`,` `unpermute_rows` `=` $unpermuteRows^)? (`,` `head_rows` `=` $headRows^)? `>`
+    (`transposed` `=` $transposed^)? (`rows` `=` `[` $rows^ `]`)?
+    (`unpermute_rows` `=` $unpermuteRows^)? (`head_rows` `=` $headRows^)? `>`
   }];
   let extraClassDeclaration = [{
     /// How many rows are taken; -1 when that cannot be said.

@@ -8,15 +8,15 @@
 
 func.func @forward(%ids: !ids {graph.name = "input_ids", graph.role = "token_ids"}) -> (!wide {graph.name = "logits", graph.role = "logits"})
     attributes {graph.phase = "plain", graph.symbols = [#graph.symbol<"B", min = 1, max = -1, hint = 1>, #graph.symbol<"S", min = 1, max = 256, hint = 128>]} {
-  %table = graph.weight "embed" : tensor<16x8xf32> from <file = -1, offset = 0, bytes = 0, dtype = "random", shape = [16, 8]>
-  %wn = graph.weight "norm" : tensor<8xf32> from <file = -1, offset = 1, bytes = 0, dtype = "random", shape = [8]>
-  %wq = graph.weight "q" : tensor<8x8xf32> from <file = -1, offset = 2, bytes = 0, dtype = "random", shape = [8, 8]>
-  %wk = graph.weight "k" : tensor<4x8xf32> from <file = -1, offset = 3, bytes = 0, dtype = "random", shape = [4, 8]>
-  %wv = graph.weight "v" : tensor<4x8xf32> from <file = -1, offset = 4, bytes = 0, dtype = "random", shape = [4, 8]>
-  %wo = graph.weight "o" : tensor<8x8xf32> from <file = -1, offset = 5, bytes = 0, dtype = "random", shape = [8, 8]>
-  %wg = graph.weight "gate" : tensor<16x8xf32> from <file = -1, offset = 6, bytes = 0, dtype = "random", shape = [16, 8]>
-  %wu = graph.weight "up" : tensor<16x8xf32> from <file = -1, offset = 7, bytes = 0, dtype = "random", shape = [16, 8]>
-  %wd = graph.weight "down" : tensor<8x16xf32> from <file = -1, offset = 8, bytes = 0, dtype = "random", shape = [8, 16]>
+  %table = graph.weight "embed" : tensor<16x8xf32> from #graph.weight_source<file = -1, offset = 0, bytes = 0, dtype = "random", shape = [16, 8]>
+  %wn = graph.weight "norm" : tensor<8xf32> from #graph.weight_source<file = -1, offset = 1, bytes = 0, dtype = "random", shape = [8]>
+  %wq = graph.weight "q" : tensor<8x8xf32> from #graph.weight_source<file = -1, offset = 2, bytes = 0, dtype = "random", shape = [8, 8]>
+  %wk = graph.weight "k" : tensor<4x8xf32> from #graph.weight_source<file = -1, offset = 3, bytes = 0, dtype = "random", shape = [4, 8]>
+  %wv = graph.weight "v" : tensor<4x8xf32> from #graph.weight_source<file = -1, offset = 4, bytes = 0, dtype = "random", shape = [4, 8]>
+  %wo = graph.weight "o" : tensor<8x8xf32> from #graph.weight_source<file = -1, offset = 5, bytes = 0, dtype = "random", shape = [8, 8]>
+  %wg = graph.weight "gate" : tensor<16x8xf32> from #graph.weight_source<file = -1, offset = 6, bytes = 0, dtype = "random", shape = [16, 8]>
+  %wu = graph.weight "up" : tensor<16x8xf32> from #graph.weight_source<file = -1, offset = 7, bytes = 0, dtype = "random", shape = [16, 8]>
+  %wd = graph.weight "down" : tensor<8x16xf32> from #graph.weight_source<file = -1, offset = 8, bytes = 0, dtype = "random", shape = [8, 16]>
   %frequencies = graph.constant dense<[1.0, 0.25]> : tensor<2xf32>
   %positions = graph.iota dim 0 : tensor<?xi32, #graph.dims<[S]>>
 

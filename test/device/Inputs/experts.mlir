@@ -5,9 +5,9 @@
 // A whole block of experts behind its router's logits. The weights are constants.
 func.func @block(%x: tensor<?x$Dx$T, #graph.dims<[T, $D]>>, %logits: tensor<?x$Exf32, #graph.dims<[T, $E]>>) -> tensor<?x$Dx$T, #graph.dims<[T, $D]>>
     attributes {graph.symbols = [#graph.symbol<"T", min = 1, max = 512, hint = 64>], test.kernels = ["row", "dot", "dot"$L]} {
-  %gate = graph.weight "gate" : tensor<$Ex$Nx$Dx$T> from <file = -1, offset = 1, bytes = 0, dtype = "random", shape = [$E, $N, $D]>
-  %up = graph.weight "up" : tensor<$Ex$Nx$Dx$T> from <file = -1, offset = 2, bytes = 0, dtype = "random", shape = [$E, $N, $D]>
-  %down = graph.weight "down" : tensor<$Ex$Dx$Nx$T> from <file = -1, offset = 3, bytes = 0, dtype = "random", shape = [$E, $D, $N]>
+  %gate = graph.weight "gate" : tensor<$Ex$Nx$Dx$T> from #graph.weight_source<file = -1, offset = 1, bytes = 0, dtype = "random", shape = [$E, $N, $D]>
+  %up = graph.weight "up" : tensor<$Ex$Nx$Dx$T> from #graph.weight_source<file = -1, offset = 2, bytes = 0, dtype = "random", shape = [$E, $N, $D]>
+  %down = graph.weight "down" : tensor<$Ex$Dx$Nx$T> from #graph.weight_source<file = -1, offset = 3, bytes = 0, dtype = "random", shape = [$E, $D, $N]>
   %p = graph.softmax %logits dim 1 : tensor<?x$Exf32, #graph.dims<[T, $E]>>
   %v, %i = graph.top_k %p k $K : tensor<?x$Exf32, #graph.dims<[T, $E]>> -> tensor<?x$Kxf32, #graph.dims<[T, $K]>>, tensor<?x$Kxi32, #graph.dims<[T, $K]>>
   %s = graph.reduce sum %v dims [1] : tensor<?x$Kxf32, #graph.dims<[T, $K]>> -> tensor<?xf32, #graph.dims<[T]>>
@@ -29,9 +29,9 @@ func.func @block(%x: tensor<?x$Dx$T, #graph.dims<[T, $D]>>, %logits: tensor<?x$E
 // One token: the tasks go by rows.
 func.func @decode(%x: tensor<1x$Dx$T>, %logits: tensor<1x$Exf32>) -> tensor<1x$Dx$T>
     attributes {test.kernels = ["row", "dot", "dot"$L]} {
-  %gate = graph.weight "gate" : tensor<$Ex$Nx$Dx$T> from <file = -1, offset = 1, bytes = 0, dtype = "random", shape = [$E, $N, $D]>
-  %up = graph.weight "up" : tensor<$Ex$Nx$Dx$T> from <file = -1, offset = 2, bytes = 0, dtype = "random", shape = [$E, $N, $D]>
-  %down = graph.weight "down" : tensor<$Ex$Dx$Nx$T> from <file = -1, offset = 3, bytes = 0, dtype = "random", shape = [$E, $D, $N]>
+  %gate = graph.weight "gate" : tensor<$Ex$Nx$Dx$T> from #graph.weight_source<file = -1, offset = 1, bytes = 0, dtype = "random", shape = [$E, $N, $D]>
+  %up = graph.weight "up" : tensor<$Ex$Nx$Dx$T> from #graph.weight_source<file = -1, offset = 2, bytes = 0, dtype = "random", shape = [$E, $N, $D]>
+  %down = graph.weight "down" : tensor<$Ex$Dx$Nx$T> from #graph.weight_source<file = -1, offset = 3, bytes = 0, dtype = "random", shape = [$E, $D, $N]>
   %p = graph.softmax %logits dim 1 : tensor<1x$Exf32>
   %v, %i = graph.top_k %p k $K : tensor<1x$Exf32> -> tensor<1x$Kxf32>, tensor<1x$Kxi32>
   %s = graph.reduce sum %v dims [1] : tensor<1x$Kxf32> -> tensor<1xf32>
