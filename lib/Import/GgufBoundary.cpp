@@ -11,7 +11,7 @@
 #include "GgufConfig.h"
 
 #include "runtime/Error.h"
-#include "runtime/GgufText.h"
+#include "runtime/GgufVocabulary.h"
 
 using namespace mlsys;
 using namespace mlsys::importer;

@@ -73,7 +73,7 @@ static std::vector<float> readFloats(const Gguf &file, const char *name) {
   if (tensor->shape.size() != 1 || tensor->shape[0] > 1 << 16)
     throw rt::Error("{}: tensor {} has shape {}, expected a short vector", file.path, tensor->name,
                     rt::shapeText(tensor->shape));
-  rt::MappedFile mapped(file.path);
+  rt::MappedFile mapped(file.files[tensor->file]);
   std::vector<float> values(static_cast<size_t>(tensor->shape[0]));
   rt::convertToF32(tensor->dtype, mapped.data() + tensor->offset, values.data(), tensor->shape[0]);
   return values;
@@ -227,10 +227,6 @@ llvm::Expected<ModelConfig> importer::readGgufConfig(const Gguf &file) {
   if (valueLength && *valueLength != static_cast<uint64_t>(read->headDim))
     throw rt::Error("{}: {}attention.value_length is {} but the key's is {}; they must be equal",
                     file.path, prefix, *valueLength, read->headDim);
-  if (file.getUnsigned("split.count").value_or(1) > 1)
-    throw rt::Error("{}: models split into several GGUF files are not supported; merge them with "
-                    "llama-gguf-split",
-                    file.path);
   readBiases(file, *read);
   for (RopeConfig &rope : read->ropes)
     rope.divisors = readFloats(file, "rope_freqs.weight");
