@@ -72,7 +72,7 @@ std::string ChatTemplate::render(std::span<const ChatMessage> messages,
                                  std::optional<std::time_t> now) const {
   std::vector<Value> list;
   for (const ChatMessage &message : messages) {
-    auto entry = std::make_shared<DictObject>();
+    auto entry = jinja::makeObject<DictObject>();
     entry->set("role", repairUtf8(message.role));
     entry->set("content", repairUtf8(message.content));
     list.emplace_back(entry);
@@ -105,7 +105,7 @@ static Value fromJson(const nlohmann::ordered_json &json) {
     return Value::list(std::move(items));
   }
   if (json.is_object()) {
-    auto dict = std::make_shared<DictObject>();
+    auto dict = jinja::makeObject<DictObject>();
     for (const auto &[key, value] : json.items())
       dict->entries.emplace_back(key, fromJson(value));
     return dict;

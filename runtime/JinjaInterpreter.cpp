@@ -7,10 +7,10 @@
 
 #include "runtime/Error.h"
 #include "runtime/JinjaBuiltins.h"
+#include "runtime/JinjaGlobals.h"
+#include "runtime/JinjaScope.h"
 
 #include <algorithm>
-#include <cmath>
-#include <map>
 
 using namespace mlsys::rt;
 using namespace mlsys::rt::jinja;
@@ -22,18 +22,7 @@ static constexpr size_t longestOutput = size_t(64) << 20;
 /// stack.
 static constexpr int deepest = 800;
 
-/// Items of range(), as in Jinja's sandbox.
-static constexpr int64_t longestRange = 100'000;
-
 namespace {
-
-/// The variables of a template, a loop's turn or a macro.
-struct Scope {
-  Scope *parent;
-  std::map<std::string, Value> variables;
-  const std::vector<Value> *items = nullptr; ///< What the loop goes through.
-  size_t turn = 0;                           ///< The loop's current item.
-};
 
 /// Counts one level of recursion for as long as it lives.
 struct Level {
@@ -56,6 +45,15 @@ public:
   using Error::Error;
 };
 
+/// Sets a variable for as long as it lives.
+template <typename T> struct Replace {
+  Replace(T &variable, T value)
+      : variable(variable), old(std::exchange(variable, std::move(value))) {}
+  ~Replace() { variable = std::move(old); }
+  T &variable;
+  T old;
+};
+
 class Interpreter {
 public:
   explicit Interpreter(const DictObject &globals);
@@ -63,58 +61,63 @@ public:
   std::string run(const Body &body);
 
 private:
+  // Statements.
   Flow execute(const Body &body);
   Flow execute(const Statement &statement);
-  Flow executeFor(const Statement &loop);
+  Flow executeFor(const Statement &loop, std::vector<Value> items, int loopDepth);
   void executeSet(const Statement &set);
+  Flow executeWith(const Statement &with);
+  void executeCall(const Statement &block);
   std::string capture(const Body &body);
-  void assign(const std::vector<std::string> &names, const Value &value);
-  void defineMacro(const Statement &macro);
-  Value callMacro(const Statement &macro, const Arguments &arguments);
+  void assign(const Target &target, const Value &value);
   void write(std::string_view text);
 
+  // Macros and loops that are called.
+  Value makeCallable(const Callable &callable);
+  Value callCallable(const Callable &callable, const ScopePtr &definedIn,
+                     const Arguments &arguments);
+  void bindArguments(const Callable &callable, const Arguments &arguments);
+  Value callLoop(const Statement &loop, const ScopePtr &outer, int loopDepth,
+                 const Arguments &arguments);
+
+  // Expressions.
   Value evaluate(const Expression &expression);
   Value compute(const Expression &expression);
-  Value lookUp(const std::string &name) const;
+  Value lookUp(const std::string &name);
   Value unary(const Expression &expression);
   Value binary(const Expression &expression);
   Value comparison(const Expression &expression);
-  Value call(const Expression &expression);
+  Value call(const Expression &expression, const Value *caller = nullptr);
   Arguments argumentsOf(const Expression &expression);
+  void spread(const Expression &argument, Arguments &arguments);
   Value text(std::string value);
 
-  Value makeRange(const Arguments &arguments);
-  Value makeDict(const Arguments &arguments, DictObject::Role role);
-
-  Scope root{nullptr, {}, nullptr, 0};
-  Scope *scope = &root;
+  ScopePtr root = std::make_shared<Scope>();
+  ScopePtr scope = root;
   std::string *out = nullptr;
   Budget budget;
   int depth = 0;
   int loops = 0;
+  /// What the body of a filter or set block wrote.
+  Value captured;
+  /// Objects that may hold themselves and so have to be let go in the end.
   std::vector<Value> namespaces;
+  std::vector<ScopePtr> held;
 };
 
 } // namespace
 
 Interpreter::Interpreter(const DictObject &globals) {
-  root.variables["range"] = Value::function(
-      "range", [this](const Arguments &a) { return makeRange(a); });
-  root.variables["dict"] = Value::function("dict", [this](const Arguments &a) {
-    return makeDict(a, DictObject::Role::Plain);
-  });
-  root.variables["namespace"] =
-      Value::function("namespace", [this](const Arguments &a) {
-        return makeDict(a, DictObject::Role::Namespace);
-      });
+  root->variables = makeGlobals(budget, namespaces);
   for (const auto &[name, value] : globals.entries)
-    root.variables[name.string()] = value;
+    root->variables[name.string()] = value;
 }
 
 Interpreter::~Interpreter() {
-  // A namespace may hold itself; this lets it go.
   for (const Value &value : namespaces)
     value.dict().entries.clear();
+  for (const ScopePtr &each : held)
+    each->variables.clear();
 }
 
 std::string Interpreter::run(const Body &body) {
@@ -158,18 +161,25 @@ Flow Interpreter::execute(const Statement &statement) {
                          ? statement.body
                          : statement.orElse);
     case Statement::Kind::For:
-      return executeFor(statement);
+      return executeFor(statement, itemsOf(evaluate(*statement.expression), budget), 1);
     case Statement::Kind::Set:
-      executeSet(statement);
+      assign(statement.target, evaluate(*statement.expression));
       break;
     case Statement::Kind::SetBlock:
-      assign(statement.names, text(capture(statement.body)));
+    case Statement::Kind::FilterBlock:
+      executeSet(statement);
       break;
+    case Statement::Kind::With:
+      return executeWith(statement);
     case Statement::Kind::Macro:
-      defineMacro(statement);
+      scope->variables[statement.callable->name] = makeCallable(*statement.callable);
+      break;
+    case Statement::Kind::CallBlock:
+      executeCall(statement);
       break;
     case Statement::Kind::Group:
-      return execute(statement.body);
+      write(capture(statement.body));
+      break;
     case Statement::Kind::Break:
     case Statement::Kind::Continue:
       if (loops == 0)
@@ -186,148 +196,167 @@ Flow Interpreter::execute(const Statement &statement) {
   return Flow::Done;
 }
 
-void Interpreter::assign(const std::vector<std::string> &names,
-                         const Value &value) {
-  if (names.size() == 1) {
-    scope->variables[names[0]] = value;
+void Interpreter::assign(const Target &target, const Value &value) {
+  if (!target.parts.empty()) {
+    std::vector<Value> items = itemsOf(defined(value), budget);
+    if (items.size() != target.parts.size())
+      throw Error("{} names cannot take {} values", target.parts.size(), items.size());
+    for (size_t i = 0; i < items.size(); ++i)
+      assign(target.parts[i], items[i]);
     return;
   }
-  std::vector<Value> items = itemsOf(defined(value), budget);
-  if (items.size() != names.size())
-    throw Error("{} names cannot take {} values", names.size(), items.size());
-  for (size_t i = 0; i < names.size(); ++i)
-    scope->variables[names[i]] = items[i];
-}
-
-void Interpreter::executeSet(const Statement &set) {
-  Value value = evaluate(*set.expression);
-  if (set.attribute.empty())
-    return assign(set.names, value);
-  Value object = lookUp(set.text);
+  if (target.attribute.empty()) {
+    scope->variables[target.name] = value;
+    return;
+  }
+  Value object = lookUp(target.name);
   if (!object.isDict() || object.dict().role != DictObject::Role::Namespace)
-    throw Error("'{}' is not a namespace, so '{}.{}' cannot be set", set.text,
-                set.text, set.attribute);
-  object.dict().set(Value(set.attribute), value);
+    throw Error("'{}' is not a namespace, so '{}.{}' cannot be set", target.name,
+                target.name, target.attribute);
+  object.dict().set(Value(target.attribute), value);
 }
 
+/// What the body writes, in a scope of its own.
 std::string Interpreter::capture(const Body &body) {
   std::string text;
-  std::string *outer = std::exchange(out, &text);
-  Scope inner{scope, {}, nullptr, 0};
-  struct Restore {
-    Interpreter &self;
-    std::string *out;
-    Scope *scope;
-    ~Restore() {
-      self.out = out;
-      self.scope = scope;
-    }
-  } restore{*this, outer, std::exchange(scope, &inner)};
+  Replace<std::string *> output(out, &text);
+  Replace<ScopePtr> inner(scope, makeScope(scope));
+  // A break in it would leave more than the body.
+  Replace<int> noLoop(loops, 0);
   execute(body);
   return text;
 }
 
-/// The `loop` variable of a turn.
-static Value makeLoop(const Scope &scope) {
-  const std::vector<Value> &items = *scope.items;
-  size_t i = scope.turn;
-  auto number = [](size_t n) { return Value(static_cast<int64_t>(n)); };
-  auto dict = std::make_shared<DictObject>();
-  dict->role = DictObject::Role::Loop;
-  dict->entries = {
-      {"index", number(i + 1)},
-      {"index0", number(i)},
-      {"revindex", number(items.size() - i)},
-      {"revindex0", number(items.size() - i - 1)},
-      {"first", i == 0},
-      {"last", i + 1 == items.size()},
-      {"length", number(items.size())},
-      {"depth", number(1)},
-      {"depth0", number(0)},
-      {"previtem",
-       i > 0 ? items[i - 1] : Value::undefined("there is no previous item")},
-      {"nextitem", i + 1 < items.size()
-                       ? items[i + 1]
-                       : Value::undefined("there is no next item")}};
-  return dict;
+/// A set block or a filter block: what the body writes, through filters.
+void Interpreter::executeSet(const Statement &block) {
+  captured = text(capture(block.body));
+  Value result = block.expression ? evaluate(*block.expression) : captured;
+  if (block.kind == Statement::Kind::FilterBlock)
+    write(result.text());
+  else
+    assign(block.target, result);
 }
 
-Flow Interpreter::executeFor(const Statement &loop) {
-  std::vector<Value> items = itemsOf(evaluate(*loop.expression), budget);
-  Scope *outer = scope;
-  struct Restore {
-    Interpreter &self;
-    Scope *outer;
-    ~Restore() {
-      self.scope = outer;
-      --self.loops;
-    }
-  } restore{*this, outer};
-  ++loops;
+Flow Interpreter::executeWith(const Statement &with) {
+  ScopePtr inner = makeScope(scope);
+  for (size_t i = 0; i < with.names.size(); ++i)
+    inner->variables[with.names[i]] = evaluate(*with.values[i]);
+  Replace<ScopePtr> replaced(scope, inner);
+  return execute(with.body);
+}
+
+void Interpreter::executeCall(const Statement &block) {
+  Value caller = makeCallable(*block.callable);
+  write(call(*block.expression, &caller).text());
+}
+
+Flow Interpreter::executeFor(const Statement &loop, std::vector<Value> items, int loopDepth) {
+  ScopePtr outer = scope;
+  Replace<ScopePtr> restore(scope, scope);
+  Replace<int> inLoop(loops, loops + 1);
   if (loop.condition) {
     std::vector<Value> kept;
     for (const Value &item : items) {
-      Scope turn{outer, {}, nullptr, 0};
-      scope = &turn;
-      assign(loop.names, item);
+      budget.spend(256);
+      scope = makeScope(outer);
+      assign(loop.target, item);
       if (evaluate(*loop.condition).truth())
         kept.push_back(item);
     }
     items = std::move(kept);
   }
-  for (size_t i = 0; i < items.size(); ++i) {
+  auto state = std::make_shared<LoopState>(LoopState{std::move(items), 0, loopDepth, {}, {}});
+  if (loop.isRecursive) {
+    held.push_back(outer);
+    state->call = Value::function("loop", [this, &loop, outer, loopDepth](const Arguments &a) {
+                    return callLoop(loop, outer, loopDepth + 1, a);
+                  });
+  }
+  for (; state->turn < state->items.size(); ++state->turn) {
     budget.spend(256);
-    Scope turn{outer, {}, &items, i};
-    scope = &turn;
-    assign(loop.names, items[i]);
+    scope = makeScope(outer);
+    scope->loop = state;
+    assign(loop.target, state->items[state->turn]);
     if (execute(loop.body) == Flow::Break)
       break;
   }
-  scope = outer;
-  return items.empty() ? execute(loop.orElse) : Flow::Done;
+  if (!state->items.empty())
+    return Flow::Done;
+  scope = makeScope(outer);
+  --loops;
+  Flow flow = execute(loop.orElse);
+  ++loops;
+  return flow;
 }
 
-void Interpreter::defineMacro(const Statement &macro) {
-  if (scope != &root)
-    throw Error("macros are supported outside of loops and macros only");
-  root.variables[macro.text] =
-      Value::function(macro.text, [this, &macro](const Arguments &arguments) {
-        return callMacro(macro, arguments);
-      });
+/// loop(items) in a recursive loop.
+Value Interpreter::callLoop(const Statement &loop, const ScopePtr &outer, int loopDepth,
+                            const Arguments &arguments) {
+  Level level(depth);
+  std::string text;
+  Replace<std::string *> output(out, &text);
+  Replace<ScopePtr> inner(scope, outer);
+  Replace<int> noLoop(loops, 0);
+  executeFor(loop, itemsOf(arguments.get(0, "items", "loop"), budget), loopDepth);
+  return this->text(std::move(text));
 }
 
-Value Interpreter::callMacro(const Statement &macro,
-                             const Arguments &arguments) {
-  if (arguments.positional.size() > macro.names.size())
-    throw Error("the macro '{}' takes {} arguments", macro.text,
-                macro.names.size());
-  Scope local{&root, {}, nullptr, 0};
-  Scope *outer = std::exchange(scope, &local);
-  int outerLoops = std::exchange(loops, 0);
-  struct Restore {
-    Interpreter &self;
-    Scope *scope;
-    int loops;
-    ~Restore() {
-      self.scope = scope;
-      self.loops = loops;
-    }
-  } restore{*this, outer, outerLoops};
-  for (const auto &argument : arguments.named)
-    if (std::find(macro.names.begin(), macro.names.end(), argument.first) ==
-        macro.names.end())
-      throw Error("the macro '{}' has no parameter '{}'", macro.text,
-                  argument.first);
-  for (size_t i = 0; i < macro.names.size(); ++i) {
-    const Value *given = arguments.find(i, macro.names[i]);
-    local.variables[macro.names[i]] =
-        given ? *given
-        : macro.defaults[i]
-            ? evaluate(*macro.defaults[i])
-            : Value::undefined(fmt::format("parameter '{}' was not provided",
-                                           macro.names[i]));
+//===----------------------------------------------------------------------===//
+// Macros
+//===----------------------------------------------------------------------===//
+
+Value Interpreter::makeCallable(const Callable &callable) {
+  held.push_back(scope);
+  budget.spend(sizeof(ScopePtr));
+  return Value::function(callable.name,
+                         [this, &callable, definedIn = scope](const Arguments &arguments) {
+                           return callCallable(callable, definedIn, arguments);
+                         });
+}
+
+/// Makes the parameters variables of the scope.
+void Interpreter::bindArguments(const Callable &callable, const Arguments &arguments) {
+  const auto &names = callable.parameters;
+  if (arguments.positional.size() > names.size() && !callable.takesVarargs)
+    throw Error("the macro '{}' takes {} arguments", callable.name, names.size());
+  auto rest = makeObject<DictObject>();
+  for (const auto &[name, value] : arguments.named) {
+    auto at = std::find(names.begin(), names.end(), name);
+    if (at != names.end() && size_t(at - names.begin()) < arguments.positional.size())
+      throw Error("the macro '{}' is given '{}' twice", callable.name, name);
+    if (at != names.end())
+      continue;
+    if (name == "caller" && callable.takesCaller)
+      scope->variables["caller"] = value;
+    else if (callable.takesKwargs)
+      rest->set(Value(name), value);
+    else
+      throw Error("the macro '{}' has no parameter '{}'", callable.name, name);
   }
-  return text(capture(macro.body));
+  if (callable.takesVarargs) {
+    size_t first = std::min(names.size(), arguments.positional.size());
+    scope->variables["varargs"] = Value::tuple(
+        {arguments.positional.begin() + long(first), arguments.positional.end()});
+  }
+  if (callable.takesKwargs)
+    scope->variables["kwargs"] = rest;
+  for (size_t i = 0; i < names.size(); ++i) {
+    const Value *given = arguments.find(i, names[i]);
+    scope->variables[names[i]] =
+        given ? *given
+        : callable.defaults[i]
+            ? evaluate(*callable.defaults[i])
+            : Value::undefined(fmt::format("parameter '{}' was not provided", names[i]));
+  }
+}
+
+Value Interpreter::callCallable(const Callable &callable, const ScopePtr &definedIn,
+                                const Arguments &arguments) {
+  Level level(depth);
+  Replace<ScopePtr> inner(scope, makeScope(definedIn));
+  Replace<int> noLoop(loops, 0);
+  bindArguments(callable, arguments);
+  return text(capture(callable.body));
 }
 
 //===----------------------------------------------------------------------===//
@@ -339,12 +368,14 @@ Value Interpreter::text(std::string value) {
   return value;
 }
 
-Value Interpreter::lookUp(const std::string &name) const {
-  for (Scope *at = scope; at; at = at->parent) {
+Value Interpreter::lookUp(const std::string &name) {
+  for (Scope *at = scope.get(); at; at = at->parent.get()) {
     if (auto it = at->variables.find(name); it != at->variables.end())
       return it->second;
-    if (at->items && name == "loop")
-      return makeLoop(*at);
+    if (at->loop && name == "loop") {
+      budget.spend(sizeof(Value) * 32);
+      return makeLoop(at->loop);
+    }
   }
   return Value::undefined(fmt::format("'{}' is undefined", name));
 }
@@ -380,11 +411,12 @@ Value Interpreter::compute(const Expression &expression) {
                   : Value::tuple(std::move(items));
   }
   case Expression::Kind::Dict: {
-    auto dict = std::make_shared<DictObject>();
+    auto dict = makeObject<DictObject>();
     for (size_t i = 0; i < operands.size(); i += 2) {
       Value key = operand(i);
       if (!key.isString() && !key.isNumber() && !key.isNone())
         throw Error("a key must be a str or a number, not {}", key.typeName());
+      budget.spend(dict->entries.size());
       dict->set(std::move(key), operand(i + 1));
     }
     return dict;
@@ -426,27 +458,56 @@ Value Interpreter::compute(const Expression &expression) {
     Value object = operand(0);
     return applyTest(expression.text, object, argumentsOf(expression), budget);
   }
+  case Expression::Kind::Captured:
+    return captured;
+  case Expression::Kind::Spread:
+    // Stands among arguments only, where argumentsOf sees it.
+    break;
   }
   return Value();
+}
+
+/// *items or **dict among the arguments.
+void Interpreter::spread(const Expression &argument, Arguments &arguments) {
+  Value value = evaluate(*argument.operands[0]);
+  if (argument.text == "*") {
+    for (Value &item : itemsOf(defined(value), budget))
+      arguments.positional.push_back(std::move(item));
+    return;
+  }
+  if (!value.isMapping())
+    throw Error("** needs a dict, not {}", value.typeName());
+  for (const auto &[key, item] : value.dict().entries) {
+    if (!key.isString())
+      throw Error("** needs keys that are str, not {}", key.typeName());
+    budget.spend(key.string().size() + sizeof(Value));
+    arguments.named.emplace_back(key.string(), item);
+  }
 }
 
 /// The arguments of a call, filter or test, whose first operand is something
 /// else.
 Arguments Interpreter::argumentsOf(const Expression &expression) {
   Arguments arguments;
-  for (size_t i = 1; i < expression.operands.size(); ++i)
-    arguments.positional.push_back(evaluate(*expression.operands[i]));
+  for (size_t i = 1; i < expression.operands.size(); ++i) {
+    if (expression.operands[i]->kind == Expression::Kind::Spread)
+      spread(*expression.operands[i], arguments);
+    else
+      arguments.positional.push_back(evaluate(*expression.operands[i]));
+  }
   for (const auto &[name, value] : expression.named)
     arguments.named.emplace_back(name, evaluate(*value));
   return arguments;
 }
 
-Value Interpreter::call(const Expression &expression) {
+Value Interpreter::call(const Expression &expression, const Value *caller) {
   Value callee = evaluate(*expression.operands[0]);
   defined(callee);
   if (!callee.isCallable())
     throw Error("{} cannot be called", callee.typeName());
   Arguments arguments = argumentsOf(expression);
+  if (caller)
+    arguments.named.emplace_back("caller", *caller);
   return callee.function().call(arguments);
 }
 
@@ -454,69 +515,7 @@ Value Interpreter::unary(const Expression &expression) {
   Value value = evaluate(*expression.operands[0]);
   if (expression.text == "not")
     return !value.truth();
-  defined(value);
-  if (value.isFloat())
-    return expression.text == "-" ? -value.number("-") : value.number("+");
-  int64_t whole = value.integer("the operand of a sign");
-  if (expression.text == "+")
-    return whole;
-  if (whole == INT64_MIN)
-    throw Error("a number is too large");
-  return -whole;
-}
-
-/// Integer arithmetic as Python does it, within 64 bits.
-static Value wholeArithmetic(const std::string &op, int64_t a, int64_t b) {
-  int64_t result = 0;
-  bool overflows = false;
-  if (op == "+") {
-    overflows = __builtin_add_overflow(a, b, &result);
-  } else if (op == "-") {
-    overflows = __builtin_sub_overflow(a, b, &result);
-  } else if (op == "*") {
-    overflows = __builtin_mul_overflow(a, b, &result);
-  } else if (op == "**") {
-    if (b < 0)
-      return std::pow(static_cast<double>(a), static_cast<double>(b));
-    result = 1;
-    // Beyond 64 turns only -1, 0 and 1 stay within bounds.
-    for (int64_t i = 0; i < b && !overflows; ++i) {
-      if (a >= -1 && a <= 1 && i > 1)
-        return a == -1 && b % 2 == 0 ? int64_t(1) : a;
-      overflows = __builtin_mul_overflow(result, a, &result);
-    }
-  } else {
-    if (b == 0)
-      throw Error("division by zero");
-    if (b == -1)
-      overflows = op == "//" && __builtin_sub_overflow(int64_t(0), a, &result);
-    else if (op == "//")
-      result = a / b - (a % b != 0 && (a % b < 0) != (b < 0));
-    else
-      result = a % b + (a % b != 0 && (a % b < 0) != (b < 0) ? b : 0);
-  }
-  if (overflows)
-    throw Error("a number is too large");
-  return result;
-}
-
-static Value realArithmetic(const std::string &op, double a, double b) {
-  if (op == "+")
-    return a + b;
-  if (op == "-")
-    return a - b;
-  if (op == "*")
-    return a * b;
-  if (op == "**")
-    return std::pow(a, b);
-  if (b == 0)
-    throw Error("division by zero");
-  if (op == "/")
-    return a / b;
-  if (op == "//")
-    return std::floor(a / b);
-  double rest = std::fmod(a, b);
-  return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
+  return signedValue(expression.text, value);
 }
 
 Value Interpreter::binary(const Expression &expression) {
@@ -526,38 +525,7 @@ Value Interpreter::binary(const Expression &expression) {
     return left.truth() == (op == "or") ? left
                                         : evaluate(*expression.operands[1]);
   Value right = evaluate(*expression.operands[1]);
-  if (op == "~")
-    return text(left.text() + right.text());
-  defined(left);
-  defined(right);
-  if (op == "+" && left.isString() && right.isString())
-    return text(left.string() + right.string());
-  if (op == "+" && left.isList() && right.isList() &&
-      left.list().isTuple == right.list().isTuple) {
-    std::vector<Value> items = itemsOf(left, budget),
-                       more = itemsOf(right, budget);
-    items.insert(items.end(), more.begin(), more.end());
-    return left.list().isTuple ? Value::tuple(std::move(items))
-                               : Value::list(std::move(items));
-  }
-  if (op == "*" && left.isNumber() && right.isString())
-    std::swap(left, right);
-  if (op == "*" && left.isString() && right.isNumber() && !right.isFloat()) {
-    std::string repeated;
-    for (int64_t i = 0; i < right.integer("*"); ++i) {
-      budget.spend(left.string().size());
-      repeated += left.string();
-    }
-    return repeated;
-  }
-  if (op == "%" && left.isString())
-    throw Error("formatting with % is not supported; use ~");
-  if (!left.isNumber() || !right.isNumber())
-    throw Error("{} {} {} is not possible", left.typeName(), op,
-                right.typeName());
-  if (left.isFloat() || right.isFloat() || op == "/")
-    return realArithmetic(op, left.number(op), right.number(op));
-  return wholeArithmetic(op, left.integer(op), right.integer(op));
+  return arithmetic(op, std::move(left), std::move(right), budget);
 }
 
 Value Interpreter::comparison(const Expression &expression) {
@@ -582,48 +550,6 @@ Value Interpreter::comparison(const Expression &expression) {
     left = right;
   }
   return true;
-}
-
-//===----------------------------------------------------------------------===//
-// Functions
-//===----------------------------------------------------------------------===//
-
-Value Interpreter::makeRange(const Arguments &arguments) {
-  const auto &given = arguments.positional;
-  if (given.empty() || given.size() > 3)
-    throw Error("range takes one to three integers");
-  int64_t start = given.size() > 1 ? given[0].integer("range") : 0;
-  int64_t stop = given[given.size() > 1 ? 1 : 0].integer("range");
-  int64_t step = given.size() > 2 ? given[2].integer("range") : 1;
-  if (step == 0)
-    throw Error("the step of range cannot be zero");
-  std::vector<Value> items;
-  for (int64_t i = start; step > 0 ? i < stop : i > stop;) {
-    if (static_cast<int64_t>(items.size()) == longestRange)
-      throw Error("range gives more than {} items", longestRange);
-    items.emplace_back(i);
-    if (__builtin_add_overflow(i, step, &i))
-      break;
-  }
-  budget.spend(items.size() * sizeof(Value));
-  return Value::list(std::move(items));
-}
-
-Value Interpreter::makeDict(const Arguments &arguments, DictObject::Role role) {
-  auto dict = std::make_shared<DictObject>();
-  dict->role = role;
-  if (!arguments.positional.empty()) {
-    const Value &from = arguments.positional[0];
-    if (!from.isDict())
-      throw Error("dict and namespace take a dict, not {}", from.typeName());
-    dict->entries = from.dict().entries;
-  }
-  for (const auto &[name, value] : arguments.named)
-    dict->set(Value(name), value);
-  budget.spend(dict->entries.size() * sizeof(Value) * 2);
-  if (role == DictObject::Role::Namespace)
-    namespaces.emplace_back(dict);
-  return dict;
 }
 
 std::string jinja::render(const Body &body, const DictObject &globals) {

@@ -228,6 +228,26 @@ void Lexer::string() {
 
 void Lexer::number() {
   std::string digits;
+  // 0x1F, 0o17, 0b11.
+  static constexpr std::string_view letters = "xob", all = "0123456789abcdef";
+  size_t kind = letters.find(char(at(position + 1) | 0x20));
+  if (at(position) == '0' && kind != std::string_view::npos) {
+    size_t count = kind == 0 ? 16 : kind == 1 ? 8 : 2;
+    digits = {'0', letters[kind]};
+    size_t end = position + 2;
+    for (;; ++end) {
+      char c = at(end);
+      c = c >= 'A' && c <= 'F' ? char(c | 0x20) : c;
+      if (c != '_' && (c == 0 || all.substr(0, count).find(c) == std::string_view::npos))
+        break;
+      if (c != '_')
+        digits += c;
+    }
+    if (digits.size() == 2)
+      fail("a number has no digits");
+    advance(end);
+    return add(Kind::Integer, digits);
+  }
   bool isFloat = false;
   auto take = [&] {
     while (isDigit(at(position)) ||

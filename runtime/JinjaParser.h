@@ -38,7 +38,9 @@ struct Expression {
     Slice,       ///< object, start, stop, step (may be null)
     Call,        ///< callee, arguments
     Filter,      ///< object, arguments; text is the filter
-    Test         ///< object, arguments; text is the test
+    Test,        ///< object, arguments; text is the test
+    Spread,      ///< An argument *operand (text is *) or **operand (text is **)
+    Captured     ///< What the body of the statement around it has written
   };
   Kind kind;
   int line;
@@ -50,29 +52,51 @@ struct Expression {
   int height; ///< Of the tree below, itself included.
 };
 
+/// What a value is assigned to: a name, name.attribute of a namespace, or
+/// several targets, each of which takes an item.
+struct Target {
+  std::string name, attribute;
+  std::vector<Target> parts;
+};
+
+/// The parameters and the body of a macro or a call block.
+struct Callable {
+  std::string name;
+  std::vector<std::string> parameters;
+  std::vector<ExpressionPtr> defaults; ///< Null for a parameter without.
+  Body body;
+  /// The body uses `varargs`, `kwargs` or `caller`, and so takes them.
+  bool takesVarargs = false, takesKwargs = false, takesCaller = false;
+};
+
 /// A statement.
 struct Statement {
   enum class Kind {
-    Text,     ///< text is written
-    Output,   ///< expression is written
-    If,       ///< expression, body, orElse
-    For,      ///< names, expression, condition (may be null), body, orElse
-    Set,      ///< names (or text.attribute), expression
-    SetBlock, ///< names, body
-    Macro,    ///< text is its name; names and defaults are its parameters; body
-    Group,    ///< body alone
+    Text,        ///< text is written
+    Output,      ///< expression is written
+    If,          ///< expression, body, orElse
+    For,         ///< target, expression, condition (may be null), body, orElse
+    Set,         ///< target, expression
+    SetBlock,    ///< target, body, expression (filters of it; may be null)
+    FilterBlock, ///< body, expression (filters of it)
+    With,        ///< names and values, body
+    Macro,       ///< callable
+    CallBlock,   ///< expression is the call; callable is its caller
+    Group,       ///< body, in a scope of its own
     Break,
     Continue
   };
   Kind kind;
   int line;
-  std::string text;
-  std::string attribute;
-  std::vector<std::string> names;
-  ExpressionPtr expression;
-  ExpressionPtr condition;
-  std::vector<ExpressionPtr> defaults; ///< Null for a parameter without.
-  Body body, orElse;
+  std::string text = {};
+  Target target = {};
+  ExpressionPtr expression = {};
+  ExpressionPtr condition = {};
+  std::vector<std::string> names = {};
+  std::vector<ExpressionPtr> values = {};
+  Body body = {}, orElse = {};
+  std::unique_ptr<Callable> callable = {};
+  bool isRecursive = false; ///< The loop may be called from its body.
 };
 
 /// Parses a whole template. Throws rt::Error with the line for what is wrong or

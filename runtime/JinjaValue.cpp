@@ -8,6 +8,8 @@
 #include "runtime/Error.h"
 #include "runtime/Utf8.h"
 
+#include <utf8proc.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -20,6 +22,20 @@ static constexpr int deepest = 200;
 //===----------------------------------------------------------------------===//
 // Objects
 //===----------------------------------------------------------------------===//
+
+void jinja::destroyInTurn(void *object, void (*destroy)(void *)) {
+  static thread_local std::vector<std::pair<void *, void (*)(void *)>> waiting;
+  static thread_local bool destroying = false;
+  waiting.emplace_back(object, destroy);
+  if (std::exchange(destroying, true))
+    return;
+  while (!waiting.empty()) {
+    auto [next, how] = waiting.back();
+    waiting.pop_back();
+    how(next);
+  }
+  destroying = false;
+}
 
 const Value *DictObject::find(const Value &key) const {
   for (const auto &entry : entries)
@@ -66,24 +82,15 @@ Value Value::undefined(std::string what) {
   return result;
 }
 
-Value Value::list(std::vector<Value> items) {
+Value Value::list(std::vector<Value> items, ListObject::Kind kind) {
   Value result;
-  result.data =
-      std::make_shared<ListObject>(ListObject{std::move(items), false});
-  return result;
-}
-
-Value Value::tuple(std::vector<Value> items) {
-  Value result;
-  result.data =
-      std::make_shared<ListObject>(ListObject{std::move(items), true});
+  result.data = makeObject<ListObject>(std::move(items), kind, std::string());
   return result;
 }
 
 Value Value::function(std::string name,
                       std::function<Value(const Arguments &)> call) {
-  return std::make_shared<const Function>(
-      Function{std::move(name), std::move(call)});
+  return makeObject<const Function>(std::move(name), std::move(call));
 }
 
 //===----------------------------------------------------------------------===//
@@ -113,11 +120,9 @@ bool Value::truth() const {
     return number("truth") != 0;
   if (isString())
     return !string().empty();
-  if (isList())
-    return !list().items.empty();
-  if (isDict())
-    return dict().role != DictObject::Role::Plain || !dict().entries.empty();
-  return true;
+  if (hasItems())
+    return isGenerator() || !list().items.empty();
+  return !isMapping() || !dict().entries.empty();
 }
 
 const char *Value::typeName() const {
@@ -133,11 +138,28 @@ const char *Value::typeName() const {
     return "float";
   if (isString())
     return "str";
-  if (isList())
-    return list().isTuple ? "tuple" : "list";
-  if (isDict())
-    return dict().role == DictObject::Role::Plain ? "dict" : "namespace";
+  if (hasItems()) {
+    static constexpr const char *names[] = {
+        "list", "tuple", "tuple", "range", "generator", "dict_keys", "dict_values", "dict_items"};
+    return names[size_t(list().kind)];
+  }
+  if (isDict()) {
+    static constexpr const char *names[] = {"dict", "namespace", "loop", "object"};
+    return names[size_t(dict().role)];
+  }
   return "function";
+}
+
+bool Value::isSameAs(const Value &other) const {
+  if (data.index() != other.data.index())
+    return false;
+  if (isString())
+    return std::get<String>(data) == std::get<String>(other.data) || string() == other.string();
+  if (hasItems())
+    return &list() == &other.list();
+  if (isDict())
+    return &dict() == &other.dict();
+  return *this == other;
 }
 
 //===----------------------------------------------------------------------===//
@@ -154,9 +176,12 @@ static bool equal(const Value &a, const Value &b, int depth) {
   }
   if (a.isString() && b.isString())
     return a.string() == b.string();
-  if (a.isList() && b.isList()) {
+  if (a.hasItems() && b.hasItems()) {
     const auto &left = a.list().items, &right = b.list().items;
-    if (a.list().isTuple != b.list().isTuple || left.size() != right.size())
+    if (&left == &right)
+      return true;
+    bool comparable = a.isTuple() ? b.isTuple() : a.list().kind == b.list().kind;
+    if (!comparable || a.isGenerator() || left.size() != right.size())
       return false;
     for (size_t i = 0; i < left.size(); ++i)
       if (!equal(left[i], right[i], depth + 1))
@@ -166,8 +191,7 @@ static bool equal(const Value &a, const Value &b, int depth) {
   if (a.isDict() && b.isDict()) {
     if (&a.dict() == &b.dict())
       return true;
-    if (a.dict().role != DictObject::Role::Plain ||
-        b.dict().role != DictObject::Role::Plain ||
+    if (!a.isMapping() || !b.isMapping() ||
         a.dict().entries.size() != b.dict().entries.size())
       return false;
     for (const auto &[key, value] : a.dict().entries) {
@@ -198,7 +222,7 @@ int jinja::compare(const Value &a, const Value &b) {
   // The order of UTF-8 is that of code points, and so Python's.
   if (a.isString() && b.isString())
     return a.string().compare(b.string());
-  if (a.isList() && b.isList() && a.list().isTuple == b.list().isTuple) {
+  if (a.isList() && b.isList() && a.isTuple() == b.isTuple()) {
     const auto &left = a.list().items, &right = b.list().items;
     for (size_t i = 0; i < std::min(left.size(), right.size()); ++i)
       if (!(left[i] == right[i]))
@@ -224,25 +248,49 @@ static std::string floatText(double value) {
   return text;
 }
 
+/// Python's str.isprintable of one character.
+static bool isPrintable(char32_t c) {
+  if (c < 0x80)
+    return c >= 0x20 && c != 0x7F;
+  switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
+  case UTF8PROC_CATEGORY_CN:
+  case UTF8PROC_CATEGORY_CC:
+  case UTF8PROC_CATEGORY_CF:
+  case UTF8PROC_CATEGORY_CO:
+  case UTF8PROC_CATEGORY_CS:
+  case UTF8PROC_CATEGORY_ZL:
+  case UTF8PROC_CATEGORY_ZP:
+  case UTF8PROC_CATEGORY_ZS:
+    return false;
+  default:
+    return true;
+  }
+}
+
 /// Python's repr() of a string.
 static std::string quoted(std::string_view text) {
   bool hasSingle = text.find('\'') != std::string_view::npos;
   char quote =
       hasSingle && text.find('"') == std::string_view::npos ? '"' : '\'';
   std::string out(1, quote);
-  for (char c : text) {
-    if (c == quote || c == '\\')
-      out += {'\\', c};
+  for (size_t i = 0; i < text.size();) {
+    char32_t c = nextCodePoint(text, i);
+    if (c == char32_t(quote) || c == '\\')
+      out += {'\\', char(c)};
     else if (c == '\n')
       out += "\\n";
     else if (c == '\r')
       out += "\\r";
     else if (c == '\t')
       out += "\\t";
-    else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F)
-      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    else if (isPrintable(c))
+      appendUtf8(out, c);
+    else if (c < 0x100)
+      out += fmt::format("\\x{:02x}", uint32_t(c));
+    else if (c < 0x10000)
+      out += fmt::format("\\u{:04x}", uint32_t(c));
     else
-      out += c;
+      out += fmt::format("\\U{:08x}", uint32_t(c));
   }
   return out += quote;
 }
@@ -268,15 +316,23 @@ std::string Value::repr(int depth) const {
     return floatText(number("repr"));
   if (isString())
     return quoted(string());
+  if (isDict() && !isMapping() && dict().role != DictObject::Role::Namespace)
+    return fmt::format("<{}>", typeName());
   if (isCallable())
     return fmt::format("<function {}>", function().name);
+  if (isGenerator())
+    return "<generator>";
   std::string out;
-  if (isList()) {
-    for (const Value &item : list().items)
+  if (hasItems()) {
+    const auto &items = list().items;
+    if (list().kind == ListObject::Kind::Range)
+      return list().text;
+    for (const Value &item : items)
       out.append(out.empty() ? "" : ", ").append(item.repr(depth + 1));
-    if (!list().isTuple)
-      return "[" + out + "]";
-    return "(" + out + (list().items.size() == 1 ? ",)" : ")");
+    if (isTuple())
+      return "(" + out + (items.size() == 1 ? ",)" : ")");
+    out = "[" + out + "]";
+    return isList() ? out : fmt::format("{}({})", typeName(), out);
   }
   for (const auto &[key, value] : dict().entries)
     out.append(out.empty() ? "" : ", ")
@@ -284,122 +340,5 @@ std::string Value::repr(int depth) const {
         .append(": ")
         .append(value.repr(depth + 1));
   out = "{" + out + "}";
-  return dict().role == DictObject::Role::Plain ? out
-                                                : "<Namespace " + out + ">";
-}
-
-//===----------------------------------------------------------------------===//
-// JSON
-//===----------------------------------------------------------------------===//
-
-static void appendJsonString(std::string &out, std::string_view text) {
-  out += '"';
-  for (char c : text) {
-    switch (c) {
-    case '"':
-      out += "\\\"";
-      break;
-    case '\\':
-      out += "\\\\";
-      break;
-    case '\n':
-      out += "\\n";
-      break;
-    case '\r':
-      out += "\\r";
-      break;
-    case '\t':
-      out += "\\t";
-      break;
-    case '\b':
-      out += "\\b";
-      break;
-    case '\f':
-      out += "\\f";
-      break;
-    default:
-      if (static_cast<unsigned char>(c) < 0x20)
-        out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
-      else
-        out += c;
-    }
-  }
-  out += '"';
-}
-
-static void appendJson(std::string &out, const Value &value, JsonStyle style,
-                       int depth);
-
-/// A key as json.dumps writes it: a string whatever it was.
-static void appendJsonKey(std::string &out, const Value &key) {
-  if (key.isString())
-    return appendJsonString(out, key.string());
-  if (!key.isNumber() && !key.isNone())
-    throw Error("tojson: a key must be a string or a number, not {}",
-                key.typeName());
-  out += '"';
-  appendJson(out, key, {}, 0);
-  out += '"';
-}
-
-static void appendJson(std::string &out, const Value &value, JsonStyle style,
-                       int depth) {
-  if (depth > deepest)
-    throw Error("values nest more than {} deep", deepest);
-  auto breakLine = [&](int level) {
-    if (style.indent >= 0)
-      out.append("\n").append(static_cast<size_t>(style.indent) * level, ' ');
-  };
-  const char *separator = style.indent >= 0 ? "," : ", ";
-  if (value.isNone()) {
-    out += "null";
-  } else if (value.isBool()) {
-    out += value.boolean() ? "true" : "false";
-  } else if (value.isFloat() && !std::isfinite(value.number("tojson"))) {
-    double number = value.number("tojson");
-    out += std::isnan(number) ? "NaN" : number < 0 ? "-Infinity" : "Infinity";
-  } else if (value.isNumber()) {
-    out += value.repr();
-  } else if (value.isString()) {
-    appendJsonString(out, value.string());
-  } else if (value.isList()) {
-    const auto &items = value.list().items;
-    out += '[';
-    for (size_t i = 0; i < items.size(); ++i) {
-      if (i > 0)
-        out += separator;
-      breakLine(depth + 1);
-      appendJson(out, items[i], style, depth + 1);
-    }
-    if (!items.empty())
-      breakLine(depth);
-    out += ']';
-  } else if (value.isDict() && value.dict().role == DictObject::Role::Plain) {
-    auto entries = value.dict().entries;
-    if (style.sortKeys)
-      std::sort(entries.begin(), entries.end(),
-                [](const auto &a, const auto &b) {
-                  return compare(a.first, b.first) < 0;
-                });
-    out += '{';
-    for (size_t i = 0; i < entries.size(); ++i) {
-      if (i > 0)
-        out += separator;
-      breakLine(depth + 1);
-      appendJsonKey(out, entries[i].first);
-      out += ": ";
-      appendJson(out, entries[i].second, style, depth + 1);
-    }
-    if (!entries.empty())
-      breakLine(depth);
-    out += '}';
-  } else {
-    throw Error("tojson: {} cannot be written as JSON", value.typeName());
-  }
-}
-
-std::string jinja::toJson(const Value &value, JsonStyle style) {
-  std::string out;
-  appendJson(out, value, style, 0);
-  return out;
+  return isMapping() ? out : "<Namespace " + out + ">";
 }

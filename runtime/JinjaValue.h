@@ -8,8 +8,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -19,23 +21,35 @@ namespace mlsys::rt::jinja {
 class Value;
 struct Arguments;
 
-/// Values in order, as a list or a tuple.
+/// Destroys an object after those whose destruction is under way on this thread. What holds
+/// what can be as deep as a template makes it, and must not be as deep on the stack.
+void destroyInTurn(void *object, void (*destroy)(void *));
+
+/// A shared object that is destroyed in turn: a list, a dict or a function.
+template <typename T, typename... Parts> std::shared_ptr<T> makeObject(Parts &&...parts) {
+  return {new T{std::forward<Parts>(parts)...}, [](T *object) {
+            destroyInTurn(const_cast<std::remove_const_t<T> *>(object), [](void *dying) {
+              delete static_cast<T *>(dying);
+            });
+          }};
+}
+
+/// Values in order.
 struct ListObject {
+  enum class Kind {
+    List,
+    Tuple,
+    Group,     ///< A tuple (grouper, list) of the filter groupby.
+    Range,     ///< Of range(); as a list but for how it prints.
+    Generator, ///< Of a filter: it can be gone through once, and has no length.
+    Keys,      ///< Of dict.keys(), dict.values() and dict.items(): no indices.
+    Values,
+    Items
+  };
   std::vector<Value> items;
-  bool isTuple = false;
-};
-
-/// Keys with values, in the order of insertion.
-struct DictObject {
-  enum class Role { Plain, Namespace, Loop };
-  std::vector<std::pair<Value, Value>> entries;
-  Role role = Role::Plain;
-
-  /// The value of `key`, or null.
-  const Value *find(const Value &key) const;
-  const Value *find(std::string_view key) const;
-  /// Sets the value of `key`.
-  void set(Value key, Value value);
+  Kind kind = Kind::List;
+  /// How a range prints.
+  std::string text = {};
 };
 
 /// A function with its name.
@@ -44,8 +58,26 @@ struct Function {
   std::function<Value(const Arguments &)> call;
 };
 
+/// Keys with values, in the order of insertion.
+struct DictObject {
+  /// Namespaces can be assigned to. Loops and objects have attributes that the
+  /// interpreter sets.
+  enum class Role { Plain, Namespace, Loop, Object };
+  std::vector<std::pair<Value, Value>> entries;
+  Role role = Role::Plain;
+  /// What calling it does; null when it cannot be called.
+  std::shared_ptr<const Function> call = nullptr;
+
+  /// The value of `key`, or null.
+  const Value *find(const Value &key) const;
+  const Value *find(std::string_view key) const;
+  /// Sets the value of `key`.
+  void set(Value key, Value value);
+};
+
 /// A value with Python's types and meaning. Copies share lists and dicts, which
-/// templates cannot change; only namespaces can be assigned to.
+/// templates cannot change; only namespaces can be assigned to, and generators
+/// are used up.
 class Value {
 public:
   /// A name that has no value; `name` is for messages.
@@ -71,8 +103,14 @@ public:
   template <typename T> Value(T *) = delete;
 
   static Value undefined(std::string what);
-  static Value list(std::vector<Value> items);
-  static Value tuple(std::vector<Value> items);
+  static Value list(std::vector<Value> items,
+                    ListObject::Kind kind = ListObject::Kind::List);
+  static Value tuple(std::vector<Value> items) {
+    return list(std::move(items), ListObject::Kind::Tuple);
+  }
+  static Value generator(std::vector<Value> items) {
+    return list(std::move(items), ListObject::Kind::Generator);
+  }
   static Value function(std::string name,
                         std::function<Value(const Arguments &)> call);
 
@@ -84,15 +122,29 @@ public:
   /// An integer, float or bool.
   bool isNumber() const { return isBool() || isInteger() || isFloat(); }
   bool isString() const { return is<String>(); }
-  bool isList() const { return is<List>(); }
+  /// Anything that is a ListObject.
+  bool hasItems() const { return is<List>(); }
+  bool isGenerator() const { return hasItems() && list().kind == ListObject::Kind::Generator; }
+  bool isTuple() const {
+    return hasItems() &&
+           (list().kind == ListObject::Kind::Tuple || list().kind == ListObject::Kind::Group);
+  }
+  /// What can be indexed: a list, a tuple or a range.
+  bool isList() const { return hasItems() && list().kind <= ListObject::Kind::Range; }
   bool isDict() const { return is<Dict>(); }
-  bool isCallable() const { return is<Callable>(); }
+  /// A dict of Python, not a namespace or the like.
+  bool isMapping() const { return isDict() && dict().role == DictObject::Role::Plain; }
+  bool isCallable() const { return is<Callable>() || (isDict() && dict().call); }
 
   bool boolean() const { return std::get<bool>(data); }
   const std::string &string() const { return *std::get<String>(data); }
-  const ListObject &list() const { return *std::get<List>(data); }
+  ListObject &list() const { return *std::get<List>(data); }
   DictObject &dict() const { return *std::get<Dict>(data); }
-  const Function &function() const { return *std::get<Callable>(data); }
+  const Function &function() const {
+    return isDict() ? *dict().call : *std::get<Callable>(data);
+  }
+  /// Python's `is`: the same object, or the same none, bool or number.
+  bool isSameAs(const Value &other) const;
   /// What an undefined value lacks.
   const std::string &undefinedWhat() const {
     return std::get<Undefined>(data).what;
@@ -130,12 +182,16 @@ int compare(const Value &a, const Value &b);
 
 /// How tojson writes.
 struct JsonStyle {
-  int indent = -1; ///< Spaces a level; below 0 for one line.
+  /// What each level is indented by; nothing for one line.
+  std::optional<std::string> indent = {};
+  std::string itemSeparator = ", ", keySeparator = ": ";
   bool sortKeys = false;
+  /// Writes all but ASCII as escapes.
+  bool ensureAscii = false;
 };
 
-/// The JSON text of `value`, as Python's json.dumps with ensure_ascii off.
-std::string toJson(const Value &value, JsonStyle style);
+/// The JSON text of `value`, as Python's json.dumps writes it.
+std::string toJson(const Value &value, const JsonStyle &style);
 
 /// What a call is given.
 struct Arguments {

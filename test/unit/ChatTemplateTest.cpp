@@ -61,8 +61,8 @@ TEST(ChatTemplateTest, rendersAsPythonDoes) {
     }
     ++rendered;
   }
-  EXPECT_GT(rendered, 60);
-  EXPECT_GT(failed, 20);
+  EXPECT_GT(rendered, 200);
+  EXPECT_GT(failed, 80);
 }
 
 TEST(ChatTemplateTest, rendersMessages) {
@@ -105,8 +105,8 @@ TEST(ChatTemplateTest, errorsNameTheLine) {
             "chat template, line 3: 'missing' is undefined");
   EXPECT_EQ(failure("\n\n{% include 'x' %}"),
             "chat template, line 3: the statement 'include' is not supported; "
-            "supported "
-            "are if, for, set, macro, break, continue, generation and raw");
+            "supported are if, for, set, macro, call, filter, with, block, print, "
+            "break, continue, generation and raw");
   EXPECT_EQ(failure("{{ raise_exception('Roles must alternate') }}"),
             "chat template, line 1: Roles must alternate");
   EXPECT_EQ(failure("{{ 1\n+ }}"),
@@ -115,24 +115,14 @@ TEST(ChatTemplateTest, errorsNameTheLine) {
             "chat template, line 2: 'endfor' is missing");
   EXPECT_EQ(failure("{% endif %}"),
             "chat template, line 1: 'endif' closes nothing");
-  EXPECT_EQ(failure("{{ 'a' % 1 }}"),
-            "chat template, line 1: formatting with % is not supported; use ~");
-  EXPECT_NE(failure("{{ 1|wordwrap }}")
-                .find("the filter 'wordwrap' is not supported; "
-                      "supported are abs, capitalize"),
+  EXPECT_NE(failure("{{ 1|random }}")
+                .find("the filter 'random' is not supported; "
+                      "supported are abs, attr, batch, capitalize"),
             std::string::npos);
-  EXPECT_NE(failure("{{ 1 is filter }}")
-                .find("the test 'filter' is not supported; "
-                      "supported are boolean"),
+  EXPECT_NE(failure("{{ 1 is nothing }}")
+                .find("the test 'nothing' is not supported; "
+                      "supported are !=, <"),
             std::string::npos);
-  EXPECT_EQ(failure("{% for x in [1] recursive %}{% endfor %}"),
-            "chat template, line 1: recursive loops are not supported");
-  EXPECT_EQ(failure("{{ f(*x) }}"),
-            "chat template, line 1: * and ** arguments are not supported");
-  EXPECT_EQ(
-      failure("{% for i in [1] %}{% macro m() %}{% endmacro %}{% endfor %}"),
-      "chat template, line 1: macros are supported outside of loops and macros "
-      "only");
 }
 
 TEST(ChatTemplateTest, workIsBounded) {
@@ -147,6 +137,26 @@ TEST(ChatTemplateTest, workIsBounded) {
           "{% endfor %}")
           .find("more work than is allowed"),
       std::string::npos);
+  // Each way to make much of little.
+  for (const char *source :
+       {"{{ [0] * 9999999999 }}", "{{ 'x'.ljust(9999999999) }}", "{{ 'x'|center(9999999999) }}",
+        "{{ 'x'.zfill(9999999999) }}", "{{ '\t'.expandtabs(9999999999) }}",
+        "{{ [1]|batch(9999999999, 0)|list }}", "{{ [1]|slice(9999999999)|list }}",
+        "{% set ns = namespace(s='xx') %}{% for i in range(60) %}"
+        "{% set ns.s = ns.s.replace('x', 'xx') %}{% endfor %}",
+        "{% set ns = namespace(s='xx') %}{% for i in range(60) %}"
+        "{% set ns.s = '%s%s' % (ns.s, ns.s) %}{% endfor %}",
+        "{% set ns = namespace(s='xx') %}{% for i in range(60) %}"
+        "{% set ns.s = '{0}{0}'.format(ns.s) %}{% endfor %}",
+        "{% macro m(x) %}{{ m(x ~ x) if x|length < 9999999999 }}{% endmacro %}{{ m('xx') }}"})
+    EXPECT_NE(failure(source).find("the template"), std::string::npos)
+        << source << "\n" << failure(source);
+  EXPECT_NE(failure("{{ '%9999999999d' % 1 }}").find("a width or precision that is too large"),
+            std::string::npos);
+  EXPECT_NE(failure("{{ '{:9999999999}'.format(1) }}").find("a width or precision"),
+            std::string::npos);
+  EXPECT_NE(failure("{% for x in [1] recursive %}{{ loop([x]) }}{% endfor %}").find("too deep"),
+            std::string::npos);
   EXPECT_NE(failure("{{ 'x' * 9999999999 }}").find("more work than is allowed"),
             std::string::npos);
   EXPECT_NE(failure("{{ range(100001) }}").find("more than 100000 items"),
@@ -168,6 +178,30 @@ TEST(ChatTemplateTest, workIsBounded) {
             std::string::npos);
   EXPECT_EQ(failure("{% set n = namespace() %}{% set n.n = n %}{{ n }}"),
             "chat template, line 1: values nest more than 200 deep");
+}
+
+/// What keeps itself alive has to be let go: the leak checker of a sanitizer build looks.
+TEST(ChatTemplateTest, cyclesEnd) {
+  EXPECT_EQ(render("{% macro m() %}{{ n.m.name }}{% endmacro %}{% set n = namespace(m=m) %}"
+                   "{% set n.n = n %}{{ m() }}"),
+            "m");
+  EXPECT_EQ(render("{% for i in [1] %}{% macro m() %}{{ i }}{% endmacro %}{% set k = m %}{{ k() }}"
+                   "{% endfor %}"),
+            "1");
+  EXPECT_EQ(render("{% set n = namespace() %}{% for i in [1, [2]] recursive %}{% set n.loop = loop %}"
+                   "{{ i if i is number else loop(i) }}{% endfor %}"),
+            "12");
+  EXPECT_EQ(render("{% set c = cycler(1, 2) %}{% set d = cycler(c) %}{{ c.next() }}{{ c.next() }}"),
+            "12");
+}
+
+/// Values that hold each other a hundred thousand deep are let go one after another.
+TEST(ChatTemplateTest, deepValuesEnd) {
+  for (const char *next : {"[n.v]", "{'a': n.v}", "cycler(n.v)", "[n.v].index"})
+    EXPECT_EQ(render("{% set n = namespace(v=1) %}{% for i in range(90000) %}{% set n.v = " +
+                     std::string(next) + " %}{% endfor %}x"),
+              "x")
+        << next;
 }
 
 TEST(ChatTemplateTest, numbersStayInBounds) {
