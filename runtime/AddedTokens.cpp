@@ -6,9 +6,10 @@
 #include "runtime/AddedTokens.h"
 
 #include "runtime/JsonFields.h"
+#include "runtime/Unicode.h"
 #include "runtime/Utf8.h"
 
-#include <utf8proc.h>
+#include <unordered_set>
 
 using namespace mlsys::rt;
 
@@ -26,64 +27,36 @@ AddedToken AddedToken::fromJson(const nlohmann::json &description, int64_t id,
   return token;
 }
 
-void AddedTokenMatcher::add(std::string_view pattern, const AddedToken &token) {
-  if (pattern.empty())
-    return;
-  isFirst[static_cast<unsigned char>(pattern[0])] = true;
-  uint32_t node = 0;
-  for (unsigned char byte : pattern) {
-    uint64_t key = static_cast<uint64_t>(node) << 8 | byte;
-    auto [it, isNew] =
-        edges.try_emplace(key, static_cast<uint32_t>(tokenAt.size()));
-    if (isNew)
-      tokenAt.push_back(-1);
-    node = it->second;
+AddedTokenMatcher::AddedTokenMatcher(std::vector<Pattern> list) : patterns(std::move(list)) {
+  // A longer one would make the work quadratic in its length.
+  constexpr size_t longest = 4096;
+  std::vector<ByteTrie::Entry> entries;
+  std::unordered_set<std::string_view> known;
+  for (size_t i = 0; i < patterns.size(); ++i) {
+    const std::string &text = patterns[i].text;
+    if (text.size() > longest)
+      throw Error("the added token {} has {} bytes; at most {} are supported",
+                  patterns[i].token.id, text.size(), longest);
+    if (!text.empty() && known.insert(text).second)
+      entries.emplace_back(text, static_cast<int32_t>(i));
   }
-  // Of two tokens with one pattern the first wins.
-  if (tokenAt[node] >= 0)
-    return;
-  tokenAt[node] = static_cast<int32_t>(tokens.size());
-  tokens.push_back(token);
+  trie = ByteTrie(std::move(entries));
 }
 
-const AddedToken *AddedTokenMatcher::match(std::string_view text, size_t at,
-                                           size_t &end) const {
+const AddedToken *AddedTokenMatcher::match(std::string_view text, size_t at, size_t &end) const {
   const AddedToken *found = nullptr;
-  uint32_t node = 0;
-  for (size_t i = at; i < text.size(); ++i) {
-    auto it = edges.find(static_cast<uint64_t>(node) << 8 |
-                         static_cast<unsigned char>(text[i]));
-    if (it == edges.end())
+  uint32_t node = ByteTrie::root;
+  for (size_t i = at; i < text.size();) {
+    node = trie.next(node, static_cast<unsigned char>(text[i]));
+    if (node == ByteTrie::none)
       break;
-    node = it->second;
-    if (tokenAt[node] >= 0) {
-      found = &tokens[tokenAt[node]];
-      end = i + 1;
+    ++i;
+    if (int32_t index = trie.value(node); index >= 0) {
+      found = &patterns[index].token;
+      end = i;
     }
   }
   return found;
-}
-
-/// True for letters, marks, digits, connectors and joiners.
-static bool isWordCharacter(char32_t c) {
-  if (c == 0x200C || c == 0x200D)
-    return true;
-  switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
-  case UTF8PROC_CATEGORY_LU:
-  case UTF8PROC_CATEGORY_LL:
-  case UTF8PROC_CATEGORY_LT:
-  case UTF8PROC_CATEGORY_LM:
-  case UTF8PROC_CATEGORY_LO:
-  case UTF8PROC_CATEGORY_MN:
-  case UTF8PROC_CATEGORY_MC:
-  case UTF8PROC_CATEGORY_ME:
-  case UTF8PROC_CATEGORY_ND:
-  case UTF8PROC_CATEGORY_NL:
-  case UTF8PROC_CATEGORY_PC:
-    return true;
-  default:
-    return false;
-  }
 }
 
 /// Where the code point that ends at `end` (above 0) begins.
@@ -97,19 +70,17 @@ static size_t codePointBefore(std::string_view text, size_t end) {
 static bool standsAlone(std::string_view text, size_t begin, size_t end) {
   if (begin > 0) {
     size_t before = codePointBefore(text, begin);
-    if (isWordCharacter(nextCodePoint(text, before)))
+    if (unicode::isWord(nextCodePoint(text, before)))
       return false;
   }
-  return end == text.size() || !isWordCharacter(nextCodePoint(text, end));
+  return end == text.size() || !unicode::isWord(nextCodePoint(text, end));
 }
 
-void AddedTokenMatcher::split(std::string_view text, const Sink &sink) const {
+void AddedTokenMatcher::split(std::string_view text, Sink sink) const {
   size_t done = 0;
-  for (size_t at = 0; at < text.size();) {
+  for (size_t at = 0; !patterns.empty() && at < text.size();) {
     size_t end = at;
-    const AddedToken *token = nullptr;
-    if (isFirst[static_cast<unsigned char>(text[at])])
-      token = match(text, at, end);
+    const AddedToken *token = match(text, at, end);
     if (!token) {
       ++at;
       continue;

@@ -1,18 +1,18 @@
-//===- AddedTokens.h - Tokens recognised before the model runs ---*- C++
-//-*-===//
+//===- AddedTokens.h - Tokens found before the model runs -------*- C++ -*-===//
 //
 // Part of mlsys, under the Apache License v2.0. See LICENSE.
 //
 //===----------------------------------------------------------------------===//
 #pragma once
 
-#include "runtime/Bpe.h"
+#include "runtime/ByteTrie.h"
+#include "runtime/FunctionRef.h"
+
+#include <nlohmann/json_fwd.hpp>
 
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace mlsys::rt {
@@ -35,24 +35,29 @@ struct AddedToken {
 /// Finds added tokens in text: the leftmost, and of those the longest.
 class AddedTokenMatcher {
 public:
-  /// Looks for `pattern` from now on; `token` describes how.
-  void add(std::string_view pattern, const AddedToken &token);
+  AddedTokenMatcher() = default;
+
+  /// A token and how the text writes it.
+  struct Pattern {
+    std::string text;
+    AddedToken token;
+  };
+
+  /// Looks for `patterns`; of equal ones the first counts.
+  explicit AddedTokenMatcher(std::vector<Pattern> patterns);
 
   /// Takes a stretch of text between tokens (with id -1) or a token.
-  using Sink = std::function<void(size_t begin, size_t end, int64_t id)>;
+  using Sink = FunctionRef<void(size_t begin, size_t end, int64_t id)>;
 
   /// Cuts `text` (well-formed UTF-8) at its tokens.
-  void split(std::string_view text, const Sink &sink) const;
+  void split(std::string_view text, Sink sink) const;
 
 private:
   /// The token that begins at `at`, or null, and where its match ends.
   const AddedToken *match(std::string_view text, size_t at, size_t &end) const;
 
-  /// From node and byte to node; node 0 is the root.
-  std::unordered_map<uint64_t, uint32_t> edges;
-  std::vector<int32_t> tokenAt = {-1}; ///< Index into tokens, by node.
-  std::vector<AddedToken> tokens;
-  bool isFirst[256] = {};
+  std::vector<Pattern> patterns;
+  ByteTrie trie; ///< To indices into patterns.
 };
 
 } // namespace mlsys::rt

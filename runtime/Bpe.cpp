@@ -13,9 +13,9 @@
 #include "runtime/ByteLevel.h"
 #include "runtime/JsonFields.h"
 #include "runtime/Utf8.h"
+#include "runtime/WordCache.h"
 
 #include <algorithm>
-#include <cstring>
 
 using namespace mlsys::rt;
 
@@ -134,57 +134,48 @@ void Bpe::addMerges(const nlohmann::json &list) {
   }
 }
 
-Bpe Bpe::fromJson(const nlohmann::json &description, bool wordsAreBytes) {
-  // Old files leave the type out.
-  const json::Json &type = json::member(description, "type");
-  if (!type.is_null() && type != "BPE")
-    throw Error("{} '{}' is not supported; supported is BPE", where,
-                type.is_string() ? type.get<std::string>()
-                                 : std::string(type.type_name()));
-  Bpe result;
-  const json::Json &vocabulary = json::member(description, "vocab");
-  if (!vocabulary.is_object())
-    throw Error("{}: 'vocab' must be an object but is {}", where,
-                vocabulary.type_name());
-  result.ids.reserve(vocabulary.size());
-  for (const auto &[token, id] : vocabulary.items())
-    result.ids.emplace(token, json::index(id, idLimit, where));
+void Bpe::forEachToken(FunctionRef<void(const std::string &, int32_t)> sink) const {
+  for (const auto &[token, id] : ids)
+    sink(token, id);
+}
 
+Bpe::Bpe(const nlohmann::json &description, bool wordsAreBytes)
+    : ids(readVocabulary(description)), wordsAreBytes(wordsAreBytes) {
+  if (const json::Json &dropout = json::member(description, "dropout");
+      !dropout.is_null() && !(dropout.is_number() && dropout.get<double>() == 0))
+    throw Error("{}: random omission of merges ('dropout') is not supported", where);
   auto text = [&](const char *key) {
     bool absent = json::member(description, key).is_null();
     return absent ? std::string() : json::string(description, key, where);
   };
-  result.prefix = text("continuing_subword_prefix");
-  result.suffix = text("end_of_word_suffix");
-  result.byteFallback =
+  prefix = text("continuing_subword_prefix");
+  suffix = text("end_of_word_suffix");
+  byteFallback =
       json::boolean(description, "byte_fallback", false, where);
-  result.fuseUnknown = json::boolean(description, "fuse_unk", false, where);
-  result.ignoreMerges =
+  fuseUnknown = json::boolean(description, "fuse_unk", false, where);
+  ignoreMerges =
       json::boolean(description, "ignore_merges", false, where);
   if (std::string unknown = text("unk_token"); !unknown.empty()) {
-    auto id = result.find(unknown);
+    auto id = find(unknown);
     if (!id)
       throw Error("{}: the vocabulary lacks the unk_token '{}'", where,
                   unknown);
-    result.unknown = *id;
+    this->unknown = *id;
   }
 
-  result.wordsAreBytes = wordsAreBytes;
   for (int byte = 0; byte < 256; ++byte) {
-    result.byteSymbols[byte] =
-        result.find(bytelevel::characters()[byte]).value_or(-1);
-    result.fallbackBytes[byte] =
-        result.find(fmt::format("<0x{:02X}>", byte)).value_or(-1);
+    byteSymbols[byte] =
+        find(bytelevel::characters()[byte]).value_or(-1);
     if (byte < 128)
-      result.asciiSymbols[byte] =
-          result.find(std::string(1, static_cast<char>(byte))).value_or(-1);
+      asciiSymbols[byte] =
+          find(std::string(1, static_cast<char>(byte))).value_or(-1);
   }
-  if (wordsAreBytes && result.ignoreMerges)
-    for (const auto &[token, id] : result.ids)
+  if (wordsAreBytes && ignoreMerges)
+    for (const auto &[token, id] : ids)
       if (bytelevel::isEncoded(token))
-        result.byteWords.emplace(bytelevel::decode(token), id);
-  result.addMerges(json::list(description, "merges", where));
-  return result;
+        byteWords.emplace(bytelevel::decode(token), id);
+  fallbackBytes = findByteTokens([this](std::string_view token) { return find(token); });
+  addMerges(json::list(description, "merges", where));
 }
 
 //===----------------------------------------------------------------------===//
@@ -258,41 +249,47 @@ void Bpe::appendSymbols(std::string_view word,
 // Session
 //===----------------------------------------------------------------------===//
 
-/// A word and its ids, in one cache line. A newer word takes the place of an
-/// older one with the same hash.
-struct Bpe::Session::CacheEntry {
-  uint8_t length = 0;
-  uint8_t count = 0;
-  char word[30];
-  int32_t ids[8];
+class Bpe::Session : public TokenModel::Session {
+public:
+  explicit Session(const Bpe &model) : model(model) {}
+  void encode(std::string_view word, std::vector<int64_t> &ids) override;
+
+private:
+  /// A pair that could be merged, as it was when it was queued.
+  struct Candidate {
+    uint64_t result; ///< As in MergeSlot.
+    uint32_t left;
+    int32_t leftSymbol, rightSymbol;
+
+    /// The heap's top is the lowest rank, then the leftmost.
+    bool operator<(const Candidate &other) const {
+      uint64_t rank = result >> 32, otherRank = other.result >> 32;
+      return rank != otherRank ? rank > otherRank : left > other.left;
+    }
+  };
+
+  /// A symbol in a doubly linked list.
+  struct Node {
+    int32_t symbol; ///< -1 once merged into its left neighbour.
+    uint32_t previous, next;
+  };
+
+  void encodeCached(std::string_view word, std::vector<int64_t> &ids);
+  void encodeWhole(std::string_view word);
+  void mergeShort();
+  void mergeLong();
+
+  const Bpe &model;
+  std::vector<int32_t> symbols;
+  std::vector<uint64_t> pairs;
+  std::vector<Node> nodes;
+  std::vector<Candidate> queue;
+  WordCache cache;
 };
 
-/// A pair that could be merged, as it was when it was queued.
-struct Bpe::Session::Candidate {
-  uint64_t result; ///< As in MergeSlot.
-  uint32_t left;
-  int32_t leftSymbol, rightSymbol;
-
-  /// The heap's top is the lowest rank, then the leftmost.
-  bool operator<(const Candidate &other) const {
-    uint64_t rank = result >> 32, otherRank = other.result >> 32;
-    return rank != otherRank ? rank > otherRank : left > other.left;
-  }
-};
-
-/// A symbol in a doubly linked list.
-struct Bpe::Session::Node {
-  int32_t symbol; ///< -1 once merged into its left neighbour.
-  uint32_t previous, next;
-};
-
-Bpe::Session::Session(const Bpe &model, size_t bytes) : model(model) {
-  constexpr size_t smallText = 4096, entries = 16384;
-  if (bytes > smallText)
-    cache.resize(entries);
+std::unique_ptr<TokenModel::Session> Bpe::makeSession() const {
+  return std::make_unique<Session>(*this);
 }
-
-Bpe::Session::~Session() = default;
 
 /// Merges `symbols` pair by pair in place.
 void Bpe::Session::mergeShort() {
@@ -382,23 +379,11 @@ void Bpe::Session::encodeWhole(std::string_view word) {
 
 void Bpe::Session::encodeCached(std::string_view word,
                                 std::vector<int64_t> &ids) {
-  CacheEntry *entry = nullptr;
-  if (!cache.empty() && word.size() <= sizeof(entry->word)) {
-    entry = &cache[std::hash<std::string_view>()(word) % cache.size()];
-    if (entry->length == word.size() &&
-        std::memcmp(entry->word, word.data(), word.size()) == 0) {
-      ids.insert(ids.end(), entry->ids, entry->ids + entry->count);
-      return;
-    }
-  }
+  if (cache.find(word, ids))
+    return;
   encodeWhole(word);
   ids.insert(ids.end(), symbols.begin(), symbols.end());
-  if (entry && symbols.size() <= std::size(entry->ids)) {
-    entry->length = static_cast<uint8_t>(word.size());
-    entry->count = static_cast<uint8_t>(symbols.size());
-    std::memcpy(entry->word, word.data(), word.size());
-    std::copy(symbols.begin(), symbols.end(), entry->ids);
-  }
+  cache.add(word, std::span<const int32_t>(symbols));
 }
 
 void Bpe::Session::encode(std::string_view word, std::vector<int64_t> &ids) {

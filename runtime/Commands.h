@@ -124,6 +124,13 @@ struct TokenizeRequest {
   bool json = false;
   /// Adds bos and the like, as the tokenizer says; keeps them when detokenizing.
   bool special = true;
+  /// The input is a JSON list of texts, or of pairs of texts (of lists of ids for
+  /// detokenize), and the output a JSON list with a line for each.
+  bool batch = false;
+  /// With JSON: which of two texts each id belongs to, as the tokenizer says.
+  bool typeIds = false;
+  /// Says on the log how fast it was, without reading and writing.
+  bool timing = false;
 };
 
 int runTokenize(const TextMaterial &material, const std::string &input,

@@ -24,10 +24,10 @@ Detokenizer::Detokenizer(Detokenizer &&) noexcept = default;
 Detokenizer &Detokenizer::operator=(Detokenizer &&) noexcept = default;
 
 std::string Detokenizer::push(int64_t id) {
-  auto token = state->tokenizer.token(id);
-  if (!token || (state->skipSpecialTokens && state->tokenizer.isSpecial(id)))
+  if (!state->tokenizer.token(id) ||
+      (state->skipSpecialTokens && state->tokenizer.isSpecial(id)))
     return "";
-  return state->stream.push(*token);
+  return state->stream.push(state->tokenizer.data->decoded[id]);
 }
 
 std::string Detokenizer::finish() { return state->stream.finish(); }

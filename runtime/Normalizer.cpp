@@ -6,14 +6,16 @@
 #include "runtime/Normalizer.h"
 
 #include "runtime/JsonFields.h"
-
-#include <utf8proc.h>
-
-#include <algorithm>
-#include <cstdlib>
-#include <memory>
+#include "runtime/NormalizerSteps.h"
+#include "runtime/Utf8.h"
 
 using namespace mlsys::rt;
+
+NormalizerStep::~NormalizerStep() = default;
+
+//===----------------------------------------------------------------------===//
+// Replacement
+//===----------------------------------------------------------------------===//
 
 Replacement Replacement::fromJson(const nlohmann::json &description,
                                   std::string_view where) {
@@ -21,83 +23,69 @@ Replacement Replacement::fromJson(const nlohmann::json &description,
   const json::Json &pattern = json::member(description, "pattern");
   if (json::member(pattern, "Regex").is_string())
     result.regex.emplace(json::string(pattern, "Regex", where));
+  else if (const std::string &literal = json::string(pattern, "String", where); literal.empty())
+    result.regex.emplace(""); // It matches between any two characters.
   else
-    result.literal = json::string(pattern, "String", where);
-  if (!result.regex && result.literal.empty())
-    throw Error("{}: the pattern is empty", where);
+    result.literal = literal;
   result.content = json::string(description, "content", where);
   return result;
 }
 
-std::string Replacement::apply(std::string_view text) const {
-  std::string out;
-  out.reserve(text.size());
+bool Replacement::apply(std::string_view text, std::string &out, bool &atStart) const {
   size_t done = 0;
+  bool found = false;
+  // A short text may not become all of memory.
+  const size_t most = out.size() + text.size() * 256 + (size_t(1) << 20);
+  auto replace = [&](size_t begin, size_t end) {
+    if (!found)
+      out.reserve(out.size() + text.size() + text.size() / 8);
+    found = true;
+    out.append(text.substr(done, begin - done));
+    // The content counts as made from the last character of the match.
+    if (begin == 0 && end > 0 && (content.empty() || end > codePointLength(text[0])))
+      atStart = false;
+    out.append(content);
+    if (out.size() > most)
+      throw Error("a replacement makes the text too long");
+    done = end;
+  };
   if (regex) {
+    // An empty text is left alone.
+    if (text.empty())
+      return false;
     Regex::Matches matches(*regex, text);
     size_t begin, end;
-    while (matches.next(begin, end)) {
-      out.append(text.substr(done, begin - done)).append(content);
-      done = end;
-    }
+    while (matches.next(begin, end))
+      replace(begin, end);
   } else {
-    for (size_t at; (at = text.find(literal, done)) != std::string_view::npos;
-         done = at + literal.size())
-      out.append(text.substr(done, at - done)).append(content);
+    for (size_t at; (at = text.find(literal, done)) != std::string_view::npos;)
+      replace(at, at + literal.size());
   }
-  return out.append(text.substr(done));
+  if (found)
+    out.append(text.substr(done));
+  return found;
 }
 
-/// The Unicode normalization form of `text`.
-static std::string toNormalForm(const std::string &text, int options) {
-  // ASCII is its own normal form.
-  if (std::all_of(text.begin(), text.end(),
-                  [](char c) { return static_cast<unsigned char>(c) < 0x80; }))
-    return text;
-  utf8proc_uint8_t *mapped = nullptr;
-  utf8proc_ssize_t length =
-      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t *>(text.data()),
-                   static_cast<utf8proc_ssize_t>(text.size()), &mapped,
-                   static_cast<utf8proc_option_t>(options));
-  std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(mapped,
-                                                                &std::free);
-  if (length < 0)
-    throw Error("the text cannot be normalized: {}", utf8proc_errmsg(length));
-  return {reinterpret_cast<const char *>(mapped), static_cast<size_t>(length)};
+std::string Replacement::apply(std::string_view text) const {
+  std::string out;
+  bool atStart = true;
+  return apply(text, out, atStart) ? out : std::string(text);
 }
+
+//===----------------------------------------------------------------------===//
+// Normalizer
+//===----------------------------------------------------------------------===//
 
 void Normalizer::add(const nlohmann::json &description, int depth) {
   const char *where = "tokenizer.json, normalizer";
-  const std::string &type = json::string(description, "type", where);
-  auto unicode = [&](int options) {
-    steps.push_back({Kind::Unicode, {}, {}, UTF8PROC_STABLE | options});
-  };
-  if (type == "Sequence") {
-    if (depth > 16)
-      throw Error("{}: sequences nest more than 16 deep", where);
-    for (const json::Json &child :
-         json::list(description, "normalizers", where))
-      add(child, depth + 1);
-  } else if (type == "Prepend") {
-    steps.push_back(
-        {Kind::Prepend, json::string(description, "prepend", where), {}});
-  } else if (type == "Replace") {
-    steps.push_back(
-        {Kind::Replace, {}, Replacement::fromJson(description, where)});
-  } else if (type == "NFC") {
-    unicode(UTF8PROC_COMPOSE);
-  } else if (type == "NFD") {
-    unicode(UTF8PROC_DECOMPOSE);
-  } else if (type == "NFKC") {
-    unicode(UTF8PROC_COMPOSE | UTF8PROC_COMPAT);
-  } else if (type == "NFKD") {
-    unicode(UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT);
-  } else {
-    throw Error(
-        "{} '{}' is not supported; supported are Prepend, Replace, NFC, NFD, "
-        "NFKC, NFKD and Sequence",
-        where, type);
+  if (json::string(description, "type", where) != "Sequence") {
+    steps.push_back(makeNormalizerStep(description));
+    return;
   }
+  if (depth > 16)
+    throw Error("{}: sequences nest more than 16 deep", where);
+  for (const json::Json &child : json::list(description, "normalizers", where))
+    add(child, depth + 1);
 }
 
 Normalizer Normalizer::fromJson(const nlohmann::json &description) {
@@ -107,21 +95,21 @@ Normalizer Normalizer::fromJson(const nlohmann::json &description) {
   return result;
 }
 
-std::string Normalizer::apply(std::string_view text) const {
-  std::string result(text);
-  for (const Step &step : steps) {
-    switch (step.kind) {
-    case Kind::Prepend:
-      if (!result.empty())
-        result.insert(0, step.prefix);
-      break;
-    case Kind::Replace:
-      result = step.replacement.apply(result);
-      break;
-    case Kind::Unicode:
-      result = toNormalForm(result, step.unicodeOptions);
-      break;
-    }
+std::string_view Normalizer::apply(std::string_view text, Buffers &buffers, bool &atStart) const {
+  int target = 0;
+  for (const auto &step : steps) {
+    std::string &out = buffers.texts[target];
+    out.clear();
+    if (!step->apply(text, out, atStart))
+      continue;
+    text = out;
+    target = 1 - target;
   }
-  return result;
+  return text;
+}
+
+std::string Normalizer::apply(std::string_view text) const {
+  Buffers buffers;
+  bool atStart = true;
+  return std::string(apply(text, buffers, atStart));
 }

@@ -9,6 +9,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,7 +19,7 @@ namespace mlsys::rt {
 
 /// Replaces each match of a literal or a regular expression by fixed text.
 struct Replacement {
-  std::string literal; ///< What to find, when `regex` is empty.
+  std::string literal; ///< What to find, when there is no `regex`.
   std::optional<Regex> regex;
   std::string content;
 
@@ -26,12 +27,28 @@ struct Replacement {
   static Replacement fromJson(const nlohmann::json &description,
                               std::string_view where);
 
+  /// Appends `text` with all matches replaced to `out`; returns false and
+  /// appends nothing when there is none. `atStart` becomes false when what was
+  /// there first is gone (see Normalizer::apply).
+  bool apply(std::string_view text, std::string &out, bool &atStart) const;
+
   /// `text` with all matches replaced.
   std::string apply(std::string_view text) const;
 };
 
-/// The text changes before pre-tokenization: Prepend, Replace, NFC, NFD, NFKC,
-/// NFKD, and sequences of them.
+/// One change of the text.
+class NormalizerStep {
+public:
+  virtual ~NormalizerStep();
+  /// Appends the changed `text` to `out`. When nothing changes, returns false
+  /// and appends nothing. Sets `atStart` to false when the first character of
+  /// the result stems from a later one.
+  virtual bool apply(std::string_view text, std::string &out, bool &atStart) const = 0;
+};
+
+/// The text changes before pre-tokenization: the normal forms, Lowercase,
+/// StripAccents, Strip, Replace, Prepend, Nmt, BertNormalizer, ByteLevel,
+/// Precompiled, and sequences of them.
 class Normalizer {
 public:
   /// Reads the "normalizer" of a tokenizer.json; null gives the identity.
@@ -40,20 +57,23 @@ public:
   /// True when `apply` changes nothing.
   bool isIdentity() const { return steps.empty(); }
 
-  /// Normalizes one stretch of well-formed UTF-8.
+  /// Two texts that steps write in turn.
+  struct Buffers {
+    std::string texts[2];
+  };
+
+  /// Normalizes one stretch of well-formed UTF-8; the result lies in `text` or
+  /// in a buffer. Sets `atStart` to false when the first character of the
+  /// result does not stem from the first one of `text`.
+  std::string_view apply(std::string_view text, Buffers &buffers, bool &atStart) const;
+
+  /// The same, as a text of its own.
   std::string apply(std::string_view text) const;
 
 private:
-  enum class Kind { Prepend, Replace, Unicode };
-  struct Step {
-    Kind kind;
-    std::string prefix;
-    Replacement replacement;
-    int unicodeOptions = 0;
-  };
   void add(const nlohmann::json &description, int depth);
 
-  std::vector<Step> steps;
+  std::vector<std::unique_ptr<const NormalizerStep>> steps;
 };
 
 } // namespace mlsys::rt

@@ -59,6 +59,8 @@ std::string mlsys::rt::translateOniguruma(std::string_view pattern) {
   };
   for (size_t i = 0; i < pattern.size(); ++i) {
     char c = pattern[i];
+    if (classDepth > 0 && pattern.substr(i, 2) == "&&")
+      throw Error("the pattern '{}' intersects character classes, which is not supported", pattern);
     if (c == '\\' && i + 1 < pattern.size()) {
       escape(pattern[++i]);
     } else if (c == '[') {
@@ -113,7 +115,10 @@ static std::string describe(int code) {
   return reinterpret_cast<const char *>(text);
 }
 
-Regex::Regex(std::string_view pattern) : code(std::make_unique<Code>()) {
+Regex::Regex(std::string_view pattern, Engine engine) {
+  if (engine == Engine::Fastest && (scanner = Scanner::compile(pattern)))
+    return;
+  code = std::make_unique<Code>();
   code->pattern = pattern;
   std::string translated = translateOniguruma(pattern);
   int error = 0;
@@ -140,8 +145,10 @@ Regex::Regex(Regex &&) noexcept = default;
 Regex &Regex::operator=(Regex &&) noexcept = default;
 
 Regex::Matches::Matches(const Regex &regex, std::string_view subject)
-    : regex(regex), subject(subject),
-      data(pcre2_match_data_create(1, nullptr)) {
+    : regex(regex), subject(subject) {
+  if (regex.scanner)
+    return;
+  data = pcre2_match_data_create(1, nullptr);
   if (!data)
     throw Error("out of memory for the pattern '{}'", regex.code->pattern);
 }
@@ -150,33 +157,39 @@ Regex::Matches::~Matches() {
   pcre2_match_data_free(static_cast<pcre2_match_data *>(data));
 }
 
-bool Regex::Matches::next(size_t &begin, size_t &end) {
+/// The first match at or behind `position`.
+bool Regex::Matches::find(size_t &begin, size_t &end) {
+  return regex.scanner ? regex.scanner->find(subject, position, begin, end, steps)
+                       : findWithPcre(begin, end);
+}
+
+bool Regex::Matches::findWithPcre(size_t &begin, size_t &end) {
   auto *match = static_cast<pcre2_match_data *>(data);
   auto *text = reinterpret_cast<PCRE2_SPTR>(subject.data());
-  while (position <= subject.size()) {
-    auto run = [&](uint32_t options) {
-      return pcre2_match(regex.code->compiled, text, subject.size(), position,
-                         PCRE2_NO_UTF_CHECK | options, match,
-                         regex.code->context);
-    };
-    int found = run(0);
-    if (found == PCRE2_ERROR_JIT_STACKLIMIT)
-      found = run(PCRE2_NO_JIT);
-    if (found == PCRE2_ERROR_NOMATCH)
-      return false;
-    if (found < 0)
-      throw Error("the pattern '{}' fails on this text: {}",
-                  regex.code->pattern, describe(found));
-    const PCRE2_SIZE *ovector = pcre2_get_ovector_pointer(match);
-    begin = ovector[0];
-    end = ovector[1];
-    if (begin > end)
-      throw Error(
-          "the pattern '{}' uses \\K in an assertion, which is not supported",
-          regex.code->pattern);
+  auto run = [&](uint32_t options) {
+    return pcre2_match(regex.code->compiled, text, subject.size(), position,
+                       PCRE2_NO_UTF_CHECK | options, match, regex.code->context);
+  };
+  int found = run(0);
+  if (found == PCRE2_ERROR_JIT_STACKLIMIT)
+    found = run(PCRE2_NO_JIT);
+  if (found == PCRE2_ERROR_NOMATCH)
+    return false;
+  if (found < 0)
+    throw Error("the pattern '{}' fails on this text: {}", regex.code->pattern, describe(found));
+  const PCRE2_SIZE *ovector = pcre2_get_ovector_pointer(match);
+  begin = ovector[0];
+  end = ovector[1];
+  if (begin > end)
+    throw Error("the pattern '{}' uses \\K in an assertion, which is not supported",
+                regex.code->pattern);
+  return true;
+}
+
+bool Regex::Matches::next(size_t &begin, size_t &end) {
+  while (position <= subject.size() && find(begin, end)) {
     if (begin == end && end == previousEnd) {
-      position =
-          end < subject.size() ? end + codePointLength(subject[end]) : end + 1;
+      position = end < subject.size() ? end + codePointLength(subject[end]) : end + 1;
       continue;
     }
     position = previousEnd = end;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,5 +24,10 @@ struct TextMaterial {
   int64_t contextLength = 0;
   int64_t vocabSize = 0;
 };
+
+/// The tokenizer of a folder that has a tokenizer.json, with its
+/// tokenizer_config.json if there is one; nothing for other paths. Throws
+/// rt::Error when a file cannot be read.
+std::optional<TextMaterial> readTokenizerFolder(const std::string &path);
 
 } // namespace mlsys::rt

@@ -19,16 +19,16 @@ static const char *const where = "tokenizer.json, decoder";
 // Loading
 //===----------------------------------------------------------------------===//
 
-void TokenDecoder::add(const nlohmann::json &description, int depth) {
-  const std::string &type = json::string(description, "type", where);
-  Step step{Kind::Fuse, {}};
-  if (type == "Sequence") {
-    if (depth > 16)
-      throw Error("{}: sequences nest more than 16 deep", where);
-    for (const json::Json &child : json::list(description, "decoders", where))
-      add(child, depth + 1);
-    return;
-  }
+/// Fills in what a step of a type needs; false when the type is not known.
+bool TokenDecoder::read(Step &step, const std::string &type, const nlohmann::json &description) {
+  auto text = [&](const char *key, const char *fallback) {
+    bool absent = json::member(description, key).is_null();
+    return absent ? std::string(fallback) : json::string(description, key, where);
+  };
+  auto count = [&](const char *key) {
+    return static_cast<size_t>(
+        json::index(json::member(description, key), int64_t(1) << 20, where));
+  };
   if (type == "Replace") {
     step.kind = Kind::Replace;
     step.replacement = Replacement::fromJson(description, where);
@@ -39,28 +39,51 @@ void TokenDecoder::add(const nlohmann::json &description, int depth) {
   } else if (type == "ByteLevel") {
     step.kind = Kind::ByteLevel;
   } else if (type == "Strip") {
-    constexpr int64_t most = int64_t(1) << 20;
     step.kind = Kind::Strip;
     step.character = json::string(description, "content", where);
-    step.start = json::index(json::member(description, "start"), most, where);
-    step.stop = json::index(json::member(description, "stop"), most, where);
+    step.start = count("start");
+    step.stop = count("stop");
   } else if (type == "Metaspace") {
     step.kind = Kind::Metaspace;
     step.character = json::string(description, "replacement", where);
-    step.dropsFirst =
-        json::member(description, "prepend_scheme").is_null()
-            ? json::boolean(description, "add_prefix_space", true, where)
-            : json::string(description, "prepend_scheme", where) != "never";
+    step.dropsFirst = json::member(description, "prepend_scheme").is_null()
+                          ? json::boolean(description, "add_prefix_space", true, where)
+                          : json::string(description, "prepend_scheme", where) != "never";
+  } else if (type == "WordPiece") {
+    step.kind = Kind::WordPiece;
+    step.mark = text("prefix", "##");
+    step.cleans = json::boolean(description, "cleanup", true, where);
+  } else if (type == "BPEDecoder") {
+    step.kind = Kind::WordEnd;
+    step.mark = text("suffix", "</w>");
+  } else if (type == "CTC") {
+    step.kind = Kind::Ctc;
+    step.mark = text("pad_token", "<pad>");
+    step.delimiter = text("word_delimiter_token", "|");
+    step.cleans = json::boolean(description, "cleanup", true, where);
   } else {
-    throw Error(
-        "{} '{}' is not supported; supported are Replace, ByteFallback, Fuse, "
-        "Strip, ByteLevel, Metaspace and Sequence",
-        where, type);
+    return false;
   }
   bool hasCharacter = step.kind == Kind::Strip || step.kind == Kind::Metaspace;
   if (hasCharacter && countCodePoints(step.character) != 1)
-    throw Error("{}: {} needs one character, not '{}'", where, type,
-                step.character);
+    throw Error("{}: {} needs one character, not '{}'", where, type, step.character);
+  return true;
+}
+
+void TokenDecoder::add(const nlohmann::json &description, int depth) {
+  const std::string &type = json::string(description, "type", where);
+  if (type == "Sequence") {
+    if (depth > 16)
+      throw Error("{}: sequences nest more than 16 deep", where);
+    for (const json::Json &child : json::list(description, "decoders", where))
+      add(child, depth + 1);
+    return;
+  }
+  Step step{Kind::Fuse, {}};
+  if (!read(step, type, description))
+    throw Error("{} '{}' is not supported; supported are Replace, ByteFallback, Fuse, Strip, "
+                "ByteLevel, Metaspace, WordPiece, BPEDecoder, CTC and Sequence",
+                where, type);
   steps.push_back(std::move(step));
 }
 
@@ -94,11 +117,33 @@ static int parseByteToken(std::string_view token) {
 static std::string replaceAll(std::string_view text, std::string_view from,
                               std::string_view to) {
   std::string out;
+  if (from.empty()) {
+    // It is found around every character.
+    for (size_t i = 0; i < text.size();) {
+      size_t length = codePointLength(text[i]);
+      out.append(to).append(text.substr(i, length));
+      i += length;
+    }
+    return out.append(to);
+  }
   size_t done = 0;
   for (size_t at; (at = text.find(from, done)) != std::string_view::npos;
        done = at + from.size())
     out.append(text.substr(done, at - done)).append(to);
   return out.append(text.substr(done));
+}
+
+/// `text` without the spaces that tokenization put before punctuation.
+static std::string cleanUp(std::string text) {
+  static constexpr const char *pairs[][2] = {
+      {" .", "."},     {" ?", "?"},       {" !", "!"},           {" ,", ","},
+      {" ' ", "'"},    {" n't", "n't"},   {" 'm", "'m"},         {" do not", " don't"},
+      {" 's", "'s"},   {" 've", "'ve"},   {" 're", "'re"},
+  };
+  for (auto [from, to] : pairs)
+    if (text.find(from) != std::string::npos)
+      text = replaceAll(text, from, to);
+  return text;
 }
 
 std::string TokenDecoder::bytesOf(std::string_view token) const {
@@ -108,6 +153,12 @@ std::string TokenDecoder::bytesOf(std::string_view token) const {
       bytes = step.replacement.apply(bytes);
     else if (step.kind == Kind::Metaspace)
       bytes = replaceAll(bytes, step.character, " ");
+    else if (step.kind == Kind::WordPiece)
+      bytes = bytes.starts_with(step.mark) ? bytes.substr(step.mark.size()) : " " + bytes;
+    else if (step.kind == Kind::WordEnd)
+      bytes = replaceAll(bytes, step.mark, " ");
+    else if (step.kind == Kind::Ctc)
+      bytes = replaceAll(replaceAll(bytes, step.mark, ""), step.delimiter, " ");
     else if (step.kind == Kind::ByteLevel)
       return bytelevel::decode(bytes);
     else if (int byte = parseByteToken(bytes);
@@ -158,6 +209,9 @@ void DecoderStream::text(size_t index, std::string_view part) {
     break;
   case TokenDecoder::Kind::ByteFallback:
   case TokenDecoder::Kind::ByteLevel:
+  case TokenDecoder::Kind::WordPiece:
+  case TokenDecoder::Kind::WordEnd:
+  case TokenDecoder::Kind::Ctc:
     state.buffer += part;
     break;
   case TokenDecoder::Kind::Fuse:
@@ -232,6 +286,35 @@ void DecoderStream::endToken(size_t index) {
   }
   case TokenDecoder::Kind::Fuse:
     return;
+  case TokenDecoder::Kind::WordPiece:
+    if (state.tokens > 1) {
+      if (token.starts_with(step.mark))
+        token.erase(0, step.mark.size());
+      else
+        token.insert(0, " ");
+    }
+    text(index + 1, step.cleans ? cleanUp(std::move(token)) : token);
+    break;
+  case TokenDecoder::Kind::WordEnd:
+    // Of the last token the suffix is no space, so each waits for the next.
+    std::swap(token, state.last);
+    if (state.tokens == 1)
+      return;
+    text(index + 1, replaceAll(token, step.mark, " "));
+    break;
+  case TokenDecoder::Kind::Ctc: {
+    bool isRepeated = state.tokens > 1 && token == state.last;
+    state.last = token;
+    if (isRepeated)
+      return;
+    token = replaceAll(token, step.mark, "");
+    if (step.cleans)
+      token = replaceAll(cleanUp(std::move(token)), step.delimiter, " ");
+    if (token.empty())
+      return;
+    text(index + 1, token);
+    break;
+  }
   case TokenDecoder::Kind::Strip:
     state.taken = state.held = 0;
     state.inside = false;
@@ -276,6 +359,12 @@ void DecoderStream::flush(size_t index) {
   }
   case TokenDecoder::Kind::Fuse:
     endToken(index + 1);
+    break;
+  case TokenDecoder::Kind::WordEnd:
+    if (states[index].tokens > 0) {
+      text(index + 1, replaceAll(states[index].last, decoder.steps[index].mark, ""));
+      endToken(index + 1);
+    }
     break;
   default:
     break;

@@ -17,7 +17,8 @@
 namespace mlsys::rt {
 
 /// From tokens to text: Replace, ByteFallback, Fuse, Strip, ByteLevel,
-/// Metaspace, and sequences of them. Immutable; a DecoderStream runs it.
+/// Metaspace, WordPiece, BPEDecoder, CTC, and sequences of them. Immutable; a
+/// DecoderStream runs it.
 class TokenDecoder {
 public:
   /// Reads the "decoder" of a tokenizer.json; null joins tokens with spaces.
@@ -36,16 +37,23 @@ private:
     Strip,
     ByteLevel,
     Metaspace,
+    WordPiece,
+    WordEnd, ///< BPEDecoder.
+    Ctc,
     Join
   };
   struct Step {
     Kind kind;
     Replacement replacement;    ///< For Replace.
     std::string character = {}; ///< For Strip and Metaspace.
+    std::string mark = {};      ///< WordPiece: prefix; WordEnd: suffix; Ctc: padding.
+    std::string delimiter = {}; ///< For Ctc: between words.
+    bool cleans = false;        ///< WordPiece, Ctc: no space before punctuation.
     size_t start = 0, stop = 0; ///< For Strip: how many to take off at most.
     bool dropsFirst = false;    ///< For Metaspace: none in the first token.
   };
   void add(const nlohmann::json &description, int depth);
+  static bool read(Step &step, const std::string &type, const nlohmann::json &description);
 
   std::vector<Step> steps;
 };
@@ -67,6 +75,7 @@ private:
   struct State {
     std::string buffer; ///< The token so far, where a step needs it whole.
     std::string bytes;  ///< ByteFallback: the current run of byte tokens.
+    std::string last;   ///< WordEnd, Ctc: the last token.
     Utf8Repairer repairer;
     size_t taken = 0;    ///< Strip: characters taken off in front.
     size_t held = 0;     ///< Strip: characters that may be the token's end.

@@ -8,7 +8,9 @@
 #include "runtime/Tokenizer.h"
 #include "runtime/Utf8.h"
 
+#include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <ostream>
 
@@ -50,27 +52,145 @@ static Tokenizer openTokenizer(const TextMaterial &material) {
   return Tokenizer::fromJson(material.tokenizerJson, material.tokenizerConfigJson);
 }
 
+/// The JSON list that a batch is.
+static nlohmann::json parseBatch(const std::string &input, const char *items) {
+  nlohmann::json batch = nlohmann::json::parse(input, nullptr, false);
+  if (!batch.is_array())
+    throw Error("--batch: expected a JSON list of {}", items);
+  return batch;
+}
+
+/// Says how fast `work` went.
+static void logSpeed(Streams streams, std::chrono::steady_clock::time_point start, size_t bytes) {
+  double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  streams.log << fmt::format("{} bytes of text in {:.6f} s, {:.2f} MB/s\n", bytes, seconds,
+                             static_cast<double>(bytes) / 1e6 / std::max(seconds, 1e-9));
+}
+
+/// Writes what `count` calls of `write` append, a line each, as a JSON list.
+template <typename Write> static void writeList(std::ostream &out, size_t count, Write write) {
+  out << "[";
+  fmt::memory_buffer line;
+  for (size_t i = 0; i < count; ++i) {
+    line.clear();
+    write(i, line);
+    out << (i == 0 ? "\n" : ",\n") << std::string_view(line.data(), line.size());
+  }
+  out << "\n]\n";
+}
+
+static void appendIds(fmt::memory_buffer &line, const Encoding &encoding, bool typeIds) {
+  if (typeIds)
+    fmt::format_to(std::back_inserter(line), "{{\"ids\":[{}],\"type_ids\":[{}]}}",
+                   fmt::join(encoding.ids, ","), fmt::join(encoding.typeIds, ","));
+  else
+    fmt::format_to(std::back_inserter(line), "[{}]", fmt::join(encoding.ids, ","));
+}
+
+static int tokenizeBatch(const Tokenizer &tokenizer, const std::string &input,
+                         const TokenizeRequest &request, Streams streams) {
+  struct Texts {
+    std::string first;
+    std::optional<std::string> second;
+  };
+  std::vector<Texts> batch;
+  size_t bytes = 0;
+  for (nlohmann::json &item : parseBatch(input, "texts")) {
+    bool isPair = item.is_array() && item.size() == 2 && item[0].is_string() && item[1].is_string();
+    if (!item.is_string() && !isPair)
+      throw Error("--batch: item {} is neither a text nor a pair of texts", batch.size());
+    if (isPair)
+      batch.push_back({item[0].get<std::string>(), item[1].get<std::string>()});
+    else
+      batch.push_back({item.get<std::string>(), std::nullopt});
+    bytes += batch.back().first.size() + batch.back().second.value_or("").size();
+  }
+  std::vector<Encoding> encodings;
+  encodings.reserve(batch.size());
+  auto start = std::chrono::steady_clock::now();
+  for (const Texts &texts : batch) {
+    if (texts.second)
+      encodings.push_back(tokenizer.encodePair(texts.first, *texts.second, request.special));
+    else if (request.typeIds)
+      encodings.push_back(tokenizer.encodeTyped(texts.first, request.special));
+    else
+      encodings.push_back({tokenizer.encode(texts.first, request.special), {}});
+  }
+  if (request.timing)
+    logSpeed(streams, start, bytes);
+  writeList(streams.out, encodings.size(), [&](size_t i, fmt::memory_buffer &line) {
+    appendIds(line, encodings[i], request.typeIds);
+  });
+  return 0;
+}
+
 int rt::runTokenize(const TextMaterial &material, const std::string &input,
                     const TokenizeRequest &request, Streams streams) {
   Tokenizer tokenizer = openTokenizer(material);
+  if (request.batch)
+    return tokenizeBatch(tokenizer, input, request, streams);
   if (!isValidUtf8(input))
     streams.log << "warning: the text is not valid UTF-8; wrong bytes become U+FFFD\n";
-  std::vector<int64_t> ids = tokenizer.encode(input, request.special);
-  if (request.json)
-    streams.out << nlohmann::json{{"ids", ids}}.dump() << "\n";
-  else
-    streams.out << fmt::format("{}\n", fmt::join(ids, " "));
+  auto start = std::chrono::steady_clock::now();
+  Encoding encoding = tokenizer.encodeTyped(input, request.special);
+  if (request.timing)
+    logSpeed(streams, start, input.size());
+  if (request.json) {
+    nlohmann::json object = {{"ids", encoding.ids}};
+    if (request.typeIds)
+      object["type_ids"] = encoding.typeIds;
+    streams.out << object.dump() << "\n";
+  } else {
+    streams.out << fmt::format("{}\n", fmt::join(encoding.ids, " "));
+  }
+  return 0;
+}
+
+static void checkIds(const std::vector<int64_t> &ids, const Tokenizer &tokenizer) {
+  for (int64_t id : ids)
+    if (id < 0 || id >= tokenizer.vocabSize())
+      throw Error("token id {} is not in the vocabulary of {}", id, tokenizer.vocabSize());
+}
+
+static int detokenizeBatch(const Tokenizer &tokenizer, const std::string &input,
+                           const TokenizeRequest &request, Streams streams) {
+  std::vector<std::vector<int64_t>> batch;
+  for (const nlohmann::json &item : parseBatch(input, "lists of ids")) {
+    bool isIds = item.is_array() && std::all_of(item.begin(), item.end(), [](const auto &id) {
+                   return id.is_number_integer();
+                 });
+    if (!isIds)
+      throw Error("--batch: item {} is no list of ids", batch.size());
+    batch.push_back(item.get<std::vector<int64_t>>());
+    checkIds(batch.back(), tokenizer);
+  }
+  std::vector<std::string> texts;
+  size_t bytes = 0;
+  auto start = std::chrono::steady_clock::now();
+  for (const std::vector<int64_t> &ids : batch) {
+    texts.push_back(tokenizer.decode(ids, /*skipSpecialTokens=*/!request.special));
+    bytes += texts.back().size();
+  }
+  if (request.timing)
+    logSpeed(streams, start, bytes);
+  writeList(streams.out, texts.size(), [&](size_t i, fmt::memory_buffer &line) {
+    line.append(nlohmann::json(texts[i]).dump());
+  });
   return 0;
 }
 
 int rt::runDetokenize(const TextMaterial &material, const std::string &input,
                       const TokenizeRequest &request, Streams streams) {
   Tokenizer tokenizer = openTokenizer(material);
+  if (request.batch)
+    return detokenizeBatch(tokenizer, input, request, streams);
   std::vector<int64_t> ids = parseIds(input);
-  for (int64_t id : ids)
-    if (id < 0 || id >= tokenizer.vocabSize())
-      throw Error("token id {} is not in the vocabulary of {}", id, tokenizer.vocabSize());
+  checkIds(ids, tokenizer);
+  auto start = std::chrono::steady_clock::now();
   std::string text = tokenizer.decode(ids, /*skipSpecialTokens=*/!request.special);
+  if (request.timing)
+    logSpeed(streams, start, text.size());
   if (request.json)
     streams.out << nlohmann::json{{"text", text}}.dump() << "\n";
   else

@@ -9,6 +9,7 @@
 #include "runtime/Utf8.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 using namespace mlsys::rt;
 
@@ -16,112 +17,81 @@ using namespace mlsys::rt;
 // Loading
 //===----------------------------------------------------------------------===//
 
-void Tokenizer::Data::addToken(const AddedToken &token) {
-  std::string &name = tokens[token.id];
-  if (!name.empty() && name != token.content && model->find(name) != token.id)
-    throw Error("tokenizer.json: '{}' and '{}' have the same id {}",
-                token.content, name, token.id);
-  name = token.content;
-  special[token.id] = special[token.id] || token.special;
-  added.emplace(token.content, static_cast<int32_t>(token.id));
-  if (token.normalized)
-    normalizedMatcher.add(normalizer.apply(token.content), token);
-  else
-    rawMatcher.add(token.content, token);
-}
-
-void Tokenizer::Data::loadTokens(const nlohmann::json &root,
-                                 const nlohmann::json &config) {
-  int64_t size = 0;
-  for (const auto &[token, id] : model->vocabulary())
-    size = std::max<int64_t>(size, id + 1);
-
+/// The tokens of "added_tokens" and those that tokenizer_config.json adds, with
+/// their final ids.
+std::vector<AddedToken> Tokenizer::Data::readAddedTokens(const nlohmann::json &root,
+                                                         const nlohmann::json &config) const {
   std::vector<AddedToken> list;
   const char *where = "tokenizer.json, added_tokens";
   const json::Json &fromFile = json::member(root, "added_tokens");
   if (!fromFile.is_null())
     for (const json::Json &entry : json::list(root, "added_tokens", where))
       list.push_back(AddedToken::fromJson(
-          entry, json::index(json::member(entry, "id"), Bpe::idLimit, where),
-          where));
-  std::vector<int64_t> known;
+          entry, json::index(json::member(entry, "id"), TokenModel::idLimit, where), where));
+  std::unordered_set<int64_t> known;
   for (const AddedToken &token : list)
-    known.push_back(token.id);
+    known.insert(token.id);
   where = "tokenizer_config.json, added_tokens_decoder";
-  for (const auto &[key, entry] :
-       json::member(config, "added_tokens_decoder").items()) {
+  for (const auto &[key, entry] : json::member(config, "added_tokens_decoder").items()) {
     json::Json id = json::Json::parse(key, nullptr, false);
-    AddedToken token = AddedToken::fromJson(
-        entry, json::index(id, Bpe::idLimit, where), where);
-    if (std::find(known.begin(), known.end(), token.id) == known.end())
+    AddedToken token =
+        AddedToken::fromJson(entry, json::index(id, TokenModel::idLimit, where), where);
+    if (!known.contains(token.id))
       list.push_back(std::move(token));
   }
-
-  for (AddedToken &token : list) {
-    // A token of the model keeps the model's id.
+  std::erase_if(list, [](const AddedToken &token) { return token.content.empty(); });
+  // A token of the model keeps the model's id.
+  for (AddedToken &token : list)
     if (auto id = model->find(token.content))
       token.id = *id;
-    size = std::max(size, token.id + 1);
-  }
-  int64_t count = model->vocabulary().size() + list.size();
-  if (size > 4 * count + 65536)
-    throw Error(
-        "tokenizer.json: the largest id is {}, but there are only {} tokens",
-        size - 1, count);
-  tokens.resize(size);
-  special.resize(size);
-  for (const auto &[token, id] : model->vocabulary())
-    tokens[id] = token;
   // Special tokens go first, so they win over equal others.
+  std::vector<AddedToken> ordered;
   for (bool special : {true, false})
-    for (const AddedToken &token : list)
-      if (token.special == special && !token.content.empty())
-        addToken(token);
+    std::copy_if(list.begin(), list.end(), std::back_inserter(ordered),
+                 [special](const AddedToken &token) { return token.special == special; });
+  return ordered;
 }
 
-void Tokenizer::Data::loadPostProcessor(const nlohmann::json &description,
-                                        int depth) {
-  const char *where = "tokenizer.json, post_processor";
-  if (description.is_null())
-    return;
-  const std::string &type = json::string(description, "type", where);
-  if (type == "ByteLevel")
-    return; // It changes offsets only.
-  if (type == "Sequence") {
-    if (depth > 16)
-      throw Error("{}: sequences nest more than 16 deep", where);
-    for (const json::Json &child : json::list(description, "processors", where))
-      loadPostProcessor(child, depth + 1);
-    return;
-  }
-  if (type != "TemplateProcessing")
-    throw Error(
-        "{} '{}' is not supported; supported are TemplateProcessing, ByteLevel "
-        "and Sequence",
-        where, type);
-  const json::Json &known = json::member(description, "special_tokens");
-  std::vector<int64_t> framed;
-  for (const json::Json &piece : json::list(description, "single", where)) {
-    const json::Json &token = json::member(piece, "SpecialToken");
-    if (token.is_null()) {
-      const std::string &id =
-          json::string(json::member(piece, "Sequence"), "id", where);
-      if (id != "A")
-        throw Error("{}: the template for one text names a sequence '{}'",
-                    where, id);
-      framed.insert(framed.end(), frame.begin(), frame.end());
-      continue;
+void Tokenizer::Data::loadTokens(const nlohmann::json &root, const nlohmann::json &config) {
+  std::vector<AddedToken> list = readAddedTokens(root, config);
+  int64_t size = 0, count = list.size();
+  model->forEachToken([&](const std::string &, int32_t id) {
+    size = std::max<int64_t>(size, id + 1);
+    ++count;
+  });
+  for (const AddedToken &token : list)
+    size = std::max(size, token.id + 1);
+  if (size > 4 * count + 65536)
+    throw Error("tokenizer.json: the largest id is {}, but there are only {} tokens", size - 1,
+                count);
+  tokens.resize(size);
+  special.resize(size);
+  model->forEachToken([&](const std::string &token, int32_t id) { tokens[id] = token; });
+  decoded = tokens;
+
+  std::vector<AddedTokenMatcher::Pattern> raw, normalized;
+  std::unordered_set<std::string_view> specialNames;
+  for (const AddedToken &token : list) {
+    std::string &name = tokens[token.id];
+    if (!name.empty() && name != token.content && model->find(name) != token.id)
+      throw Error("tokenizer.json: '{}' and '{}' have the same id {}", token.content, name,
+                  token.id);
+    name = decoded[token.id] = token.content;
+    added.emplace(token.content, static_cast<int32_t>(token.id));
+    if (token.special)
+      specialNames.insert(token.content);
+    if (token.normalized) {
+      // What is found in normalized text is also decoded from it.
+      decoded[token.id] = normalizer.apply(token.content);
+      normalized.push_back({decoded[token.id], token});
+    } else {
+      raw.push_back({token.content, token});
     }
-    const std::string &name = json::string(token, "id", where);
-    const json::Json &entry = json::member(known, name.c_str());
-    if (entry.is_null())
-      throw Error("{}: '{}' is not among the special_tokens", where, name);
-    for (const json::Json &id : json::list(entry, "ids", where))
-      framed.push_back(json::index(id, tokens.size(), where));
   }
-  if (framed.size() > 4096)
-    throw Error("{}: the template has more than 4096 tokens", where);
-  frame = std::move(framed);
+  for (size_t id = 0; id < decoded.size(); ++id)
+    special[id] = specialNames.contains(decoded[id]);
+  rawMatcher = AddedTokenMatcher(std::move(raw));
+  normalizedMatcher = AddedTokenMatcher(std::move(normalized));
 }
 
 /// A token of tokenizer_config.json: a string, or an object with its content.
@@ -163,15 +133,16 @@ Tokenizer Tokenizer::fromJson(const std::string &tokenizerJson,
 
   auto data = std::make_shared<Data>();
   data->normalizer = Normalizer::fromJson(json::member(root, "normalizer"));
-  data->preTokenizer =
-      PreTokenizer::fromJson(json::member(root, "pre_tokenizer"));
   const json::Json &model = json::member(root, "model");
   if (!model.is_object())
     throw Error("tokenizer.json has no model");
-  data->model = Bpe::fromJson(model, data->preTokenizer.yieldsBytes());
+  data->preTokenizer = PreTokenizer::fromJson(json::member(root, "pre_tokenizer"),
+                                              TokenModel::takesBytes(model));
+  data->model = TokenModel::fromJson(model, data->preTokenizer.yieldsBytes());
   data->decoder = TokenDecoder::fromJson(json::member(root, "decoder"));
   data->loadTokens(root, config);
-  data->loadPostProcessor(json::member(root, "post_processor"), 0);
+  data->postProcessor = PostProcessor::fromJson(json::member(root, "post_processor"),
+                                                static_cast<int64_t>(data->tokens.size()));
   data->loadConfig(config);
   return Tokenizer(std::move(data));
 }
@@ -180,50 +151,70 @@ Tokenizer Tokenizer::fromJson(const std::string &tokenizerJson,
 // Encoding and decoding
 //===----------------------------------------------------------------------===//
 
-void Tokenizer::Data::encodeStretch(Bpe::Session &session, Piece stretch,
+void Tokenizer::Data::encodeStretch(Session &session, Piece stretch,
                                     std::vector<int64_t> &ids) const {
-  std::string normalized;
-  if (!normalizer.isIdentity()) {
-    normalized = normalizer.apply(stretch.text);
-    stretch.text = normalized;
-  }
-  PieceSink encodeWord = [&](Piece word) { session.encode(word.text, ids); };
-  normalizedMatcher.split(
-      stretch.text, [&](size_t begin, size_t end, int64_t id) {
-        if (id >= 0)
-          ids.push_back(id);
-        else
-          preTokenizer.split({stretch.text.substr(begin, end - begin),
-                              stretch.atStart && begin == 0},
-                             encodeWord);
-      });
+  stretch.text = normalizer.apply(stretch.text, session.buffers, stretch.atStart);
+  auto encodeWord = [&](Piece word) { session.model->encode(word.text, ids); };
+  normalizedMatcher.split(stretch.text, [&](size_t begin, size_t end, int64_t id) {
+    if (id >= 0)
+      ids.push_back(id);
+    else
+      preTokenizer.split(
+          {stretch.text.substr(begin, end - begin), stretch.atStart && begin == 0}, encodeWord);
+  });
 }
 
-std::vector<int64_t> Tokenizer::encode(std::string_view text,
-                                       bool addSpecialTokens) const {
+void Tokenizer::Data::encode(std::string_view text, std::vector<int64_t> &ids) const {
   std::string repaired;
   if (!isValidUtf8(text)) {
     repaired = repairUtf8(text);
     text = repaired;
   }
-  std::vector<int64_t> ids;
-  Bpe::Session session(*data->model, text.size());
-  data->rawMatcher.split(text, [&](size_t begin, size_t end, int64_t id) {
+  std::unique_ptr<Session> session;
+  {
+    std::lock_guard lock(mutex);
+    if (!idleSessions.empty()) {
+      session = std::move(idleSessions.back());
+      idleSessions.pop_back();
+    }
+  }
+  if (!session)
+    session = std::make_unique<Session>(Session{model->makeSession(), {}});
+  rawMatcher.split(text, [&](size_t begin, size_t end, int64_t id) {
     if (id >= 0)
       ids.push_back(id);
     else
-      data->encodeStretch(session,
-                          {text.substr(begin, end - begin), begin == 0}, ids);
+      encodeStretch(*session, {text.substr(begin, end - begin), begin == 0}, ids);
   });
-  if (!addSpecialTokens || data->frame == std::vector<int64_t>{-1})
+  // One long text may not hold its memory for good.
+  constexpr size_t mostKept = size_t(1) << 22;
+  for (std::string &buffer : session->buffers.texts)
+    if (buffer.capacity() > mostKept)
+      std::string().swap(buffer);
+  std::lock_guard lock(mutex);
+  idleSessions.push_back(std::move(session));
+}
+
+std::vector<int64_t> Tokenizer::encode(std::string_view text, bool addSpecialTokens) const {
+  std::vector<int64_t> ids;
+  data->encode(text, ids);
+  if (data->postProcessor.keepsSingle())
     return ids;
-  std::vector<int64_t> framed;
-  for (int64_t id : data->frame)
-    if (id >= 0)
-      framed.push_back(id);
-    else
-      framed.insert(framed.end(), ids.begin(), ids.end());
-  return framed;
+  return data->postProcessor.apply(ids, addSpecialTokens).ids;
+}
+
+Encoding Tokenizer::encodeTyped(std::string_view text, bool addSpecialTokens) const {
+  std::vector<int64_t> ids;
+  data->encode(text, ids);
+  return data->postProcessor.apply(ids, addSpecialTokens);
+}
+
+Encoding Tokenizer::encodePair(std::string_view first, std::string_view second,
+                               bool addSpecialTokens) const {
+  std::vector<int64_t> firstIds, secondIds;
+  data->encode(first, firstIds);
+  data->encode(second, secondIds);
+  return data->postProcessor.apply(firstIds, secondIds, addSpecialTokens);
 }
 
 std::string Tokenizer::decode(std::span<const int64_t> ids,
@@ -231,14 +222,13 @@ std::string Tokenizer::decode(std::span<const int64_t> ids,
   DecoderStream stream(data->decoder);
   std::string text;
   for (int64_t id : ids)
-    if (auto name = token(id); name && !(skipSpecialTokens && isSpecial(id)))
-      text += stream.push(*name);
+    if (token(id) && !(skipSpecialTokens && isSpecial(id)))
+      text += stream.push(data->decoded[id]);
   return text += stream.finish();
 }
 
 std::string Tokenizer::tokenBytes(int64_t id) const {
-  auto name = token(id);
-  return name ? data->decoder.bytesOf(*name) : "";
+  return token(id) ? data->decoder.bytesOf(data->decoded[id]) : "";
 }
 
 std::optional<std::string_view> Tokenizer::token(int64_t id) const {

@@ -5,6 +5,8 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
+#include "runtime/PostProcessor.h"
+
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -15,9 +17,10 @@
 
 namespace mlsys::rt {
 
-/// A tokenizer.json, with the results of Hugging Face's tokenizers library. The
-/// model is BPE, byte-level or with byte fallback; other models give an error.
-/// Immutable and cheap to copy; one object may serve many threads.
+/// A tokenizer.json, with the results of Hugging Face's tokenizers library. Its
+/// sections "truncation" and "padding" are not applied: how long a text may be is
+/// the caller's decision. Immutable and cheap to copy; one object may serve many
+/// threads.
 class Tokenizer {
 public:
   /// Reads the texts of tokenizer.json and, if there is one, of
@@ -31,6 +34,15 @@ public:
   /// is not UTF-8 is repaired first (see isValidUtf8).
   std::vector<int64_t> encode(std::string_view text,
                               bool addSpecialTokens = true) const;
+
+  /// The same with type ids.
+  Encoding encodeTyped(std::string_view text, bool addSpecialTokens = true) const;
+
+  /// The ids of two texts that a model compares, such as a question and a
+  /// passage. Throws rt::Error when the tokenizer does not say how they go
+  /// together.
+  Encoding encodePair(std::string_view first, std::string_view second,
+                      bool addSpecialTokens = true) const;
 
   /// The text of `ids`. Ids that are no tokens are left out, and so are special
   /// tokens if asked for.

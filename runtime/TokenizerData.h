@@ -6,11 +6,14 @@
 #pragma once
 
 #include "runtime/AddedTokens.h"
-#include "runtime/Bpe.h"
 #include "runtime/Normalizer.h"
+#include "runtime/PostProcessor.h"
 #include "runtime/PreTokenizer.h"
 #include "runtime/TokenDecoder.h"
+#include "runtime/TokenModel.h"
 #include "runtime/Tokenizer.h"
+
+#include <mutex>
 
 namespace mlsys::rt {
 
@@ -20,24 +23,36 @@ struct Tokenizer::Data {
   Normalizer normalizer;
   AddedTokenMatcher normalizedMatcher; ///< Tokens found after it.
   PreTokenizer preTokenizer;
-  std::optional<Bpe> model;
-  /// The post-processor: ids, with -1 where the ids of the text go.
-  std::vector<int64_t> frame = {-1};
+  std::unique_ptr<const TokenModel> model;
+  PostProcessor postProcessor;
   TokenDecoder decoder;
 
   std::vector<std::string> tokens; ///< By id; empty where there is none.
-  std::vector<bool> special;       ///< By id.
-  StringMap added;                 ///< Added tokens by content.
+  std::vector<std::string> decoded; ///< By id, what the decoder is given.
+  std::vector<bool> special;        ///< By id.
+  StringMap added;                  ///< Added tokens by content.
   std::string bosToken, eosToken, chatTemplate;
 
-  /// Appends the ids of a stretch without tokens of rawMatcher.
-  void encodeStretch(Bpe::Session &session, Piece stretch,
-                     std::vector<int64_t> &ids) const;
+  /// What a thread needs to encode.
+  struct Session {
+    std::unique_ptr<TokenModel::Session> model;
+    Normalizer::Buffers buffers;
+  };
 
-  void addToken(const AddedToken &token);
+  /// Appends the ids of `text`, without what the post-processor adds.
+  void encode(std::string_view text, std::vector<int64_t> &ids) const;
+
   void loadTokens(const nlohmann::json &root, const nlohmann::json &config);
-  void loadPostProcessor(const nlohmann::json &description, int depth);
   void loadConfig(const nlohmann::json &config);
+
+private:
+  void encodeStretch(Session &session, Piece stretch, std::vector<int64_t> &ids) const;
+  std::vector<AddedToken> readAddedTokens(const nlohmann::json &root,
+                                          const nlohmann::json &config) const;
+
+  /// Sessions that no thread uses now; they keep their caches.
+  mutable std::mutex mutex;
+  mutable std::vector<std::unique_ptr<Session>> idleSessions;
 };
 
 } // namespace mlsys::rt

@@ -5,6 +5,9 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/Utf8.h"
 
+#include <cstdint>
+#include <cstring>
+
 using namespace mlsys::rt;
 
 static const char *const replacement = "\xEF\xBF\xBD";
@@ -55,11 +58,11 @@ static Sequence classify(std::string_view text, size_t &length) {
 }
 
 bool mlsys::rt::isValidUtf8(std::string_view text) {
-  while (!text.empty()) {
+  for (size_t at = 0; (at = skipAscii(text, at)) < text.size();) {
     size_t length;
-    if (classify(text, length) != Sequence::Whole)
+    if (classify(text.substr(at), length) != Sequence::Whole)
       return false;
-    text.remove_prefix(length);
+    at += length;
   }
   return true;
 }
@@ -101,18 +104,17 @@ void Utf8Repairer::finish(std::string &out) {
   pending.clear();
 }
 
-size_t mlsys::rt::codePointLength(unsigned char lead) {
-  return lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-}
-
-char32_t mlsys::rt::nextCodePoint(std::string_view text, size_t &offset) {
-  unsigned char lead = text[offset];
-  size_t length = codePointLength(lead);
-  char32_t value = length == 1 ? lead : lead & (0xFF >> (length + 1));
-  for (size_t i = 1; i < length; ++i)
-    value = value << 6 | (static_cast<unsigned char>(text[offset + i]) & 0x3F);
-  offset += length;
-  return value;
+size_t mlsys::rt::skipAscii(std::string_view text, size_t offset) {
+  constexpr uint64_t highBits = 0x8080808080808080;
+  uint64_t word;
+  for (; offset + sizeof(word) <= text.size(); offset += sizeof(word)) {
+    std::memcpy(&word, text.data() + offset, sizeof(word));
+    if (word & highBits)
+      break;
+  }
+  while (offset < text.size() && static_cast<unsigned char>(text[offset]) < 0x80)
+    ++offset;
+  return offset;
 }
 
 size_t mlsys::rt::countCodePoints(std::string_view text) {

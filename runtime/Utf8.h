@@ -21,14 +21,39 @@ std::string repairUtf8(std::string_view text);
 
 /// Reads the code point at `offset` of well-formed UTF-8 and moves `offset`
 /// behind it.
-char32_t nextCodePoint(std::string_view text, size_t &offset);
+inline char32_t nextCodePoint(std::string_view text, size_t &offset) {
+  auto byte = [&](size_t i) { return static_cast<char32_t>(static_cast<unsigned char>(text[i])); };
+  char32_t lead = byte(offset);
+  if (lead < 0x80) {
+    offset += 1;
+    return lead;
+  }
+  size_t at = offset;
+  if (lead < 0xE0) {
+    offset += 2;
+    return (lead & 0x1F) << 6 | (byte(at + 1) & 0x3F);
+  }
+  if (lead < 0xF0) {
+    offset += 3;
+    return (lead & 0xF) << 12 | (byte(at + 1) & 0x3F) << 6 | (byte(at + 2) & 0x3F);
+  }
+  offset += 4;
+  return (lead & 7) << 18 | (byte(at + 1) & 0x3F) << 12 | (byte(at + 2) & 0x3F) << 6 |
+         (byte(at + 3) & 0x3F);
+}
 
 /// The length in bytes of the code point that starts with `lead`, in
 /// well-formed UTF-8.
-size_t codePointLength(unsigned char lead);
+inline size_t codePointLength(unsigned char lead) {
+  return lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+}
 
 /// The number of code points in well-formed UTF-8.
 size_t countCodePoints(std::string_view text);
+
+/// Where the first byte above 0x7F is at or behind `offset`; the size of `text`
+/// when there is none.
+size_t skipAscii(std::string_view text, size_t offset);
 
 /// Appends `codePoint` as UTF-8.
 void appendUtf8(std::string &text, char32_t codePoint);

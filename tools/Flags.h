@@ -286,6 +286,16 @@ inline void addInspect(CLI::App &app, InspectFlags &flags) {
 inline void addTokenize(CLI::App &app, rt::TokenizeRequest &request) {
   app.add_flag("--json", request.json, "Print JSON");
   app.add_flag("!--no-special", request.special, "Leave special tokens such as bos out");
+  app.add_flag("--batch", request.batch,
+               "Standard input is a JSON list of texts (pairs of texts, lists of ids); print a "
+               "JSON list, a line for each");
+  app.add_flag("--timing", request.timing, "Say on standard error how fast it was");
+}
+
+/// What `tokenize` takes besides.
+inline void addTypeIds(CLI::App &app, rt::TokenizeRequest &request) {
+  app.add_flag("--type-ids", request.typeIds,
+               "With --json or --batch: also which of two texts each id belongs to");
 }
 
 /// All of standard input.

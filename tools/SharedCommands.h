@@ -165,20 +165,25 @@ private:
   void addTextCommands() {
     CLI::App *command = subcommand("tokenize", "Text on standard input to ids", Runs::No);
     addTokenize(*command, tokenize);
+    addTypeIds(*command, tokenize);
     command->callback([this] {
       action = [this] {
-        return rt::runTokenize(opener.openText(model), readStandardInput(), tokenize,
-                               standardStreams());
+        return rt::runTokenize(openText(), readStandardInput(), tokenize, standardStreams());
       };
     });
     command = subcommand("detokenize", "Ids on standard input to text", Runs::No);
     addTokenize(*command, tokenize);
     command->callback([this] {
       action = [this] {
-        return rt::runDetokenize(opener.openText(model), readStandardInput(), tokenize,
-                                 standardStreams());
+        return rt::runDetokenize(openText(), readStandardInput(), tokenize, standardStreams());
       };
     });
+  }
+
+  /// A folder with a tokenizer.json need not hold a model.
+  rt::TextMaterial openText() const {
+    std::optional<rt::TextMaterial> material = rt::readTokenizerFolder(model.model);
+    return material ? *material : opener.openText(model);
   }
 
   void addDevicesCommand() {

@@ -36,20 +36,21 @@ TEST(TokenizerErrors, Parts) {
            pattern + R"("}})";
   };
   const Case cases[] = {
-      {R"("normalizer":{"type":"Replace","pattern":{"String":""},"content":"x"})",
-       "the pattern is empty"},
       {R"("normalizer":)" + nested, "sequences nest more than 16 deep"},
-      {R"("normalizer":{"type":"Lowercase"})",
-       "'Lowercase' is not supported; supported are Prepend, Replace, NFC, NFD, NFKC, NFKD and "
-       "Sequence"},
+      {R"("normalizer":{"type":"Upper"})",
+       "'Upper' is not supported; supported are NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, "
+       "Strip, Replace, Prepend, Nmt, BertNormalizer, ByteLevel, Precompiled and Sequence"},
       {R"("normalizer":{"type":3})", "'type' must be a string but is number"},
       {R"("pre_tokenizer":{"type":"Bert"})",
-       "'Bert' is not supported; supported are Split, ByteLevel, Digits, Metaspace and Sequence"},
-      {split("[a[bc]]"), "nests character classes, which is not supported"},
+       "'Bert' is not supported; supported are Split, ByteLevel, Digits, Metaspace, Punctuation, "
+       "BertPreTokenizer, Whitespace, WhitespaceSplit, CharDelimiterSplit, UnicodeScripts, "
+       "FixedLength and Sequence"},
+      {split("([a[bc]])+"), "nests character classes, which is not supported"},
+      {split("([a&&b])+"), "intersects character classes, which is not supported"},
       {split("(a"), "the pattern '(a' cannot be compiled: "},
-      {R"("decoder":{"type":"CTC"})",
-       "'CTC' is not supported; supported are Replace, ByteFallback, Fuse, Strip, ByteLevel, "
-       "Metaspace and Sequence"},
+      {R"("decoder":{"type":"Join"})",
+       "'Join' is not supported; supported are Replace, ByteFallback, Fuse, Strip, ByteLevel, "
+       "Metaspace, WordPiece, BPEDecoder, CTC and Sequence"},
       {R"("post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"a"}}],)"
        R"("special_tokens":{"a":{"ids":[)" +
            ids + "]}}}",
