@@ -292,6 +292,9 @@ Item Parser::parseEscape(Flags flags) {
   if (parseClassEscape(c, item.set)) {
     if (flags.caseless && (c == 'p' || c == 'P'))
       throw NotTaken();
+    // Oniguruma has a table of its own for Latin-1, which classes do not use.
+    if (c == 'w' || c == 'W')
+      item.set.parts.back().ranges = {{0xB2, 0xB3}, {0xB9, 0xB9}, {0xBC, 0xBE}};
     return item;
   }
   c = parseCharacterEscape(c);

@@ -252,7 +252,11 @@ struct Scanner::Match {
   }
 
   bool isWordAt(size_t at) const {
-    return at < text.size() && unicode::isPatternWord(nextCodePoint(text, at));
+    if (at == text.size())
+      return false;
+    char32_t c = nextCodePoint(text, at);
+    return unicode::isPatternWord(c) || c == 0xB2 || c == 0xB3 || c == 0xB9 ||
+           (c >= 0xBC && c <= 0xBE);
   }
 };
 
