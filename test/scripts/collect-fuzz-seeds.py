@@ -9,7 +9,7 @@ import pathlib
 import shutil
 import sys
 
-LIMIT = 65536
+LIMIT = 20480
 
 
 def main():

@@ -45,7 +45,7 @@ static Tokenizer fileTokenizer(const std::string &name) {
 }
 
 TEST(GgufTextTest, everyModelEqualsTokenizers) {
-  for (const char *name : {"gemma", "gemma4"})
+  for (const char *name : {"bert", "bert-cased", "t5", "xlm-roberta", "gemma", "gemma4"})
     expectIds(fileTokenizer(name), name);
 }
 
@@ -69,6 +69,10 @@ TEST(GgufTextTest, decodesWhatItEncodes) {
     for (const std::string text : {"Hello, world!", "a  b\n\nc", "na\u00efve \U0001f600"})
       EXPECT_EQ(tokenizer.decode(tokenizer.encode(text), true), text) << name;
   }
+  Tokenizer bert = fileTokenizer("bert");
+  EXPECT_EQ(bert.decode(bert.encode("The Quick brown"), true), "the quick brown");
+  Tokenizer t5 = fileTokenizer("t5");
+  EXPECT_EQ(t5.decode(t5.encode("the quick  brown"), true), "the quick brown");
 }
 
 //===----------------------------------------------------------------------===//
