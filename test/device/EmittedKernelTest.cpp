@@ -71,8 +71,21 @@ struct Extents {
   int64_t heads, kvHeads, dim, page;
 };
 
-std::string attentionText(const std::string &input, Extents extents) {
+/// The text of an input with its parameters replaced, and of its functions only those that are
+/// `wanted`, when any are.
+std::string attentionText(const std::string &input, Extents extents,
+                          const std::vector<std::string> &wanted = {}) {
   std::string text = readInput(input);
+  if (!wanted.empty()) {
+    const std::string start = "func.func @";
+    std::string kept = text.substr(0, text.find(start));
+    for (const std::string &name : wanted) {
+      size_t begin = text.find(start + name + "("), end = text.find("\n}\n", begin);
+      EXPECT_NE(begin, std::string::npos) << name;
+      kept += text.substr(begin, end + 3 - begin);
+    }
+    text = kept;
+  }
   replace(text, "$HD", extents.heads * extents.dim);
   replace(text, "$KD", extents.kvHeads * extents.dim);
   replace(text, "$H", extents.heads);
@@ -95,12 +108,9 @@ TEST_P(Kernels, Attention) {
 }
 
 TEST_P(Kernels, AttentionWindowsCapsAndEncoders) {
-  for (Extents extents : {Extents{2, 1, 80, 16}, Extents{2, 2, 96, 64}}) {
-    SCOPED_TRACE("heads of " + std::to_string(extents.dim));
-    KernelTest test(attentionText("attention-scores.mlir", extents), GetParam().type, GetParam().target);
-    ASSERT_TRUE(test.valid());
-    compareAll(test);
-  }
+  KernelTest test(attentionText("attention-scores.mlir", {2, 1, 80, 16}), GetParam().type, GetParam().target);
+  ASSERT_TRUE(test.valid());
+  compareAll(test);
 }
 
 TEST_P(Kernels, AttentionOverOtherCacheTypes) {
@@ -108,7 +118,9 @@ TEST_P(Kernels, AttentionOverOtherCacheTypes) {
     if (cacheType == GetParam().type)
       continue;
     SCOPED_TRACE("cache of " + cacheType);
-    KernelTest test(attentionText("attention-scores.mlir", {4, 2, 24, 16}), GetParam().type, GetParam().target, cacheType);
+    Extents extents = cacheType == "f16" ? Extents{2, 2, 96, 64} : Extents{4, 2, 24, 16};
+    KernelTest test(attentionText("attention-scores.mlir", extents, {"prefill_narrow", "decode_window"}),
+                    GetParam().type, GetParam().target, cacheType);
     ASSERT_TRUE(test.valid());
     compareAll(test);
   }
@@ -116,8 +128,9 @@ TEST_P(Kernels, AttentionOverOtherCacheTypes) {
 
 TEST_P(Kernels, AttentionOverLongContexts) {
   // Planned for many workers, the CPU cuts the keys into parts.
-  KernelTest test(attentionText("attention-scores.mlir", {2, 1, 16, 64}), GetParam().type, GetParam().target, "", 33024,
-                  8);
+  KernelTest test(attentionText("attention-scores.mlir", {2, 1, 16, 64},
+                                {"prefill_window", "decode_window", "decode_capped"}),
+                  GetParam().type, GetParam().target, "", 33024, 8);
   ASSERT_TRUE(test.valid());
   test.compare("prefill_window", {{32700, 7}, {3, 2}});
   for (std::string function : {"decode_capped", "decode_window"})

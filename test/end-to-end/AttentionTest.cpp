@@ -215,9 +215,8 @@ TEST_P(Steps, GiveTheRowsOfThePlainFunction) {
 INSTANTIATE_TEST_SUITE_P(Attention, Steps, testing::ValuesIn(cases(false)), nameOf);
 
 TEST(Attention, PlainFunctionsAgreeWithTheInterpreter) {
-  std::vector<int64_t> ids = randomIds(100, vocabulary);
   for (const ModelKind &kind : kinds) {
-    std::vector<int64_t> types;
+    std::vector<int64_t> ids = randomIds(100, kind.encoder ? hidden : vocabulary), types;
     if (kind.tokenTypes)
       types = randomIds(100, 2, 3);
     rt::ModelHandle reference = open(kind, "reference", Purpose::Tensors);

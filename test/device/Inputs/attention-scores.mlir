@@ -3,9 +3,14 @@
 
 !cache = !graph.kv_cache<layers = 2, heads = $K, dim = $D, page = $P, $C>
 !layer = !graph.kv_layer<layers = 2, heads = $K, dim = $D, page = $P, $C>
-
 !pq = tensor<?x$Hx$Dx$T, #graph.dims<[T, $H, $D]>>
 !pkv = tensor<?x$Kx$Dx$T, #graph.dims<[T, $K, $D]>>
+!dq = tensor<3x$Hx$Dx$T>
+!dkv = tensor<3x$Kx$Dx$T>
+!aq = tensor<2x?x$Hx$Dx$T, #graph.dims<[2, T, $H, $D]>>
+!ak = tensor<2x?x$Kx$Dx$T, #graph.dims<[2, T, $K, $D]>>
+!ck = tensor<2x70x$Kx$Dx$T>
+
 func.func @prefill_window(%q: !pq, %k: !pkv, %v: !pkv, %positions: tensor<?xi32, #graph.dims<[T]>> {graph.role = "positions"},
                    %f: tensor<$Sxf32>, %slots: tensor<?xi64, #graph.dims<[T]>> {graph.role = "slots"}, %cache: !cache,
                    %start: tensor<?xi32, #graph.dims<["R + 1"]>> {graph.role = "query_start"},
@@ -51,8 +56,6 @@ func.func @prefill_all(%q: !pq, %k: !pkv, %v: !pkv, %positions: tensor<?xi32, #g
   return %0 : !pq
 }
 
-!dq = tensor<3x$Hx$Dx$T>
-!dkv = tensor<3x$Kx$Dx$T>
 func.func @decode_window(%q: !dq, %k: !dkv, %v: !dkv, %positions: tensor<3xi32> {graph.role = "positions"},
                   %slots: tensor<3xi64> {graph.role = "slots"}, %cache: !cache,
                   %start: tensor<4xi32> {graph.role = "query_start"},
@@ -80,8 +83,6 @@ func.func @decode_capped(%q: !dq, %k: !dkv, %v: !dkv, %positions: tensor<3xi32> 
   return %0 : !dq
 }
 
-!aq = tensor<2x?x$Hx$Dx$T, #graph.dims<[2, T, $H, $D]>>
-!ak = tensor<2x?x$Kx$Dx$T, #graph.dims<[2, T, $K, $D]>>
 func.func @plain_window(%q: !aq, %k: !ak, %v: !ak) -> !aq
     attributes {graph.symbols = [#graph.symbol<"T", min = 1, max = 1024, hint = 64>], test.kernels = ["attention"]} {
   %0 = graph.attention %q, %k, %v causal window 19 softcap 1.5 scale 0.3 : !aq, !ak
@@ -89,7 +90,6 @@ func.func @plain_window(%q: !aq, %k: !ak, %v: !ak) -> !aq
 }
 
 // As many keys as there are, whatever the number of queries.
-!ck = tensor<2x70x$Kx$Dx$T>
 func.func @plain_cross(%q: !aq, %k: !ck, %v: !ck) -> !aq
     attributes {graph.symbols = [#graph.symbol<"T", min = 1, max = 1024, hint = 64>], test.kernels = ["attention"]} {
   %0 = graph.attention %q, %k, %v softcap 2.0 scale 0.3 : !aq, !ck
