@@ -11,7 +11,7 @@
 // CHECK-DAG: #[[JOIN:.*]] = affine_map<()[s0] -> (((s0 floordiv 16) ceildiv 8) * 2)>
 // CHECK-LABEL: func.func @long(
 // CHECK:         %[[PARTS:.*]] = kernel.alloc
-// CHECK-SAME:    #graph.dims<[160]>
+// CHECK-SAME:    dims <[160]>
 // CHECK-NEXT:    kernel.launch @attention_0({{.*}}, %[[PARTS]]) writes [5, 6] grid #[[GRID]]
 // CHECK-NEXT:    kernel.launch @attention_1(%[[PARTS]], %{{.*}}) writes [1] grid #[[JOIN]]
 // FEW-LABEL: func.func @long(

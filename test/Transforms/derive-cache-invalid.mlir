@@ -357,7 +357,7 @@ func.func @fixed_batch(%ids: tensor<1x?xi64, #graph.dims<[1, S]>> {graph.role = 
 !ids = tensor<?x?xi64, #graph.dims<[B, S]>>
 !x = tensor<?x?x4xf32, #graph.dims<[B, S, 4]>>
 
-// expected-remark @below {{argument 1 is neither token ids nor their positions}}
+// expected-remark @below {{argument 1 is neither token ids nor their positions or types}}
 func.func @other_argument(%ids: !ids {graph.role = "token_ids"}, %x: !x) -> (!x {graph.role = "logits"}) attributes {graph.phase = "plain"} {
   return %x : !x
 }
