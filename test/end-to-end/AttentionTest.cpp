@@ -348,12 +348,12 @@ TEST(Attention, LongContexts) {
       ASSERT_LE(relativeDifference({logits.begin(), logits.end()}, rowOf(rows, to - 1)), 1e-4)
           << kind.name << ", token " << to;
     };
-    for (int64_t done = 0; done + chunk < count && !HasFatalFailure(); done += chunk)
-      push(done, done + chunk);
     // The last tokens one by one.
-    push(count - chunk, count - 3);
-    for (int64_t position = count - 3; position < count && !HasFatalFailure(); ++position)
-      push(position, position + 1);
+    for (int64_t done = 0; done < count && !HasFatalFailure();) {
+      int64_t end = done < count - 3 ? std::min(done + chunk, count - 3) : done + 1;
+      push(done, end);
+      done = end;
+    }
   }
 }
 
