@@ -17,6 +17,7 @@
 #include <iosfwd>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -82,6 +83,35 @@ class LineReader;
 /// prompt; they may be null. Returns the exit code.
 int runChat(ModelHandle &model, const ChatRequest &request, LineReader &input,
             Interrupts *interrupts, Streams streams);
+
+/// `embed`: a vector for each text.
+struct EmbedRequest {
+  std::vector<std::string> texts;
+  /// "auto" (what the model's files say, else mean for encoders and last for decoders),
+  /// "mean", "cls" (the first token), "last" or "none" (a vector for each token).
+  std::string pooling = "auto";
+  /// Scales vectors to length 1; nothing: what the model's files say.
+  std::optional<bool> normalize;
+  bool json = false;
+};
+
+int runEmbed(ModelHandle &model, const EmbedRequest &request, Streams streams);
+
+/// The mean of `rows`, [count, width], or its first ("cls") or last row, scaled to length 1 if
+/// asked for.
+std::vector<float> poolRows(std::span<const float> rows, size_t width, const std::string &pooling,
+                            bool normalize);
+
+/// `classify`: the scores that a classifier or reward model gives each text.
+struct ClassifyRequest {
+  std::vector<std::string> texts;
+  bool json = false;
+};
+
+int runClassify(ModelHandle &model, const ClassifyRequest &request, Streams streams);
+
+/// Softmax of several logits; the logistic function of one.
+std::vector<double> classProbabilities(std::span<const float> logits);
 
 /// `run`: tensors from .npy files through one function to .npy files.
 struct RunRequest {

@@ -80,6 +80,9 @@ static std::vector<int64_t> promptIds(const GenerateRequest &request,
 static void checkRequest(const ModelHandle &model, const GenerateRequest &request) {
   if (!model.language)
     throw Error("{} is no causal language model", model.name);
+  if (model.text && model.text->output != "logits")
+    throw Error("{} ({}) does not write text; use {}", model.name, model.architecture,
+                model.text->output == "scores" ? "classify" : "embed");
   if (request.maxTokens < -1)
     throw Error("-n {}: expected a number of tokens, or -1 for no limit", request.maxTokens);
   if (request.printIds && !request.stopStrings.empty())

@@ -178,6 +178,7 @@ static Json describe(const LoadedProgram &program, const std::map<std::string, i
                       {"vocab_size", model->vocab_size()},
                       {"bos_id", model->bos_id()},
                       {"eos_ids", values(model->eos_ids())},
+                      {"output", text(model->output())},
                       {"tokenizer", !text(model->tokenizer_json()).empty()},
                       {"chat_template", !text(model->chat_template()).empty()}};
   result["targets"] = Json::array();

@@ -465,6 +465,12 @@ std::optional<TextMaterial> rt::textMaterial(const program::Program &program) {
   result.eosIds.assign(values(model->eos_ids()).begin(), values(model->eos_ids()).end());
   result.contextLength = model->context_length();
   result.vocabSize = model->vocab_size();
+  if (model->output())
+    result.output = text(model->output());
+  result.pooling = text(model->pooling());
+  result.normalize = model->normalize();
+  for (uint32_t i = 0; model->labels() && i < model->labels()->size(); ++i)
+    result.labels.emplace_back(text(model->labels()->Get(i)));
   return result;
 }
 

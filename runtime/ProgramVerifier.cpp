@@ -395,6 +395,11 @@ static void checkText(const TextModel &model) {
   check(model.context_length() >= 0 && model.vocab_size() >= 0, "text model", "negative size");
   check(model.context_length() < 1ll << 31 && model.vocab_size() < 1ll << 31, "text model",
         "size beyond 31 bits");
+  std::string_view output = text(model.output()), pooling = text(model.pooling());
+  check(output.empty() || output == "logits" || output == "hidden" || output == "scores",
+        "text model", "unknown output");
+  check(pooling.empty() || pooling == "mean" || pooling == "cls" || pooling == "last",
+        "text model", "unknown pooling");
 }
 
 const Program &rt::verifyProgram(std::span<const uint8_t> bytes, uint64_t appendedBytes) {

@@ -23,6 +23,14 @@ struct TextMaterial {
   /// What the model was made for; 0 when unknown.
   int64_t contextLength = 0;
   int64_t vocabSize = 0;
+  /// What the model gives: "logits" of tokens, "hidden" states or "scores" of a text.
+  std::string output = "logits";
+  /// How hidden states become an embedding ("mean", "cls" or "last"; empty when the files do not
+  /// say), and whether it is scaled to length 1.
+  std::string pooling;
+  bool normalize = false;
+  /// The names of scores.
+  std::vector<std::string> labels;
 };
 
 /// The tokenizer of a folder that has a tokenizer.json, with its

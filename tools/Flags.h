@@ -234,6 +234,41 @@ inline void addChat(CLI::App &app, ChatFlags &flags) {
   addSampling(app, flags.sampling, "SAMPLING (else as the model's generation_config.json says)");
 }
 
+/// Texts from flags or from a file's lines.
+struct TextFlags {
+  std::vector<std::string> texts;
+  std::string file;
+
+  std::vector<std::string> finish() const {
+    std::vector<std::string> result = texts;
+    if (file.empty())
+      return result;
+    std::ifstream lines(file, std::ios::binary);
+    if (!lines)
+      throw rt::Error("cannot open '{}'", file);
+    for (std::string line; std::getline(lines, line);)
+      result.push_back(line);
+    return result;
+  }
+};
+
+inline void addTexts(CLI::App &app, TextFlags &flags) {
+  app.add_option("-p,--prompt", flags.texts, "A text; may be given several times")
+      ->allow_extra_args(false);
+  app.add_option("-f,--file", flags.file, "A file with a text on each line");
+}
+
+inline void addEmbed(CLI::App &app, rt::EmbedRequest &request, TextFlags &texts) {
+  addTexts(app, texts);
+  app.add_option("--pooling", request.pooling,
+                 "auto, mean, cls (the first token), last, or none (a vector for each token)")
+      ->check(CLI::IsMember({"auto", "mean", "cls", "last", "none"}))
+      ->capture_default_str();
+  app.add_flag("--normalize,!--no-normalize", request.normalize,
+               "Scale vectors to length 1; else as the model's files say");
+  app.add_flag("--json", request.json, "Print JSON");
+}
+
 inline void addRun(CLI::App &app, rt::RunRequest &request) {
   app.add_option("--function", request.function, "The function to run")->capture_default_str();
   app.add_option("--input", request.inputs, "NAME=FILE.npy, once for each input")

@@ -62,6 +62,8 @@ public:
   SharedCommands(CLI::App &app, Opener openerOfTool) : app(app), opener(std::move(openerOfTool)) {
     addGenerateCommand();
     addChatCommand();
+    addEmbedCommand();
+    addClassifyCommand();
     addRunCommand();
     addBenchCommand();
     addInspectCommand();
@@ -116,6 +118,31 @@ private:
         rt::Interrupts &interrupts = rt::Interrupts::watch();
         rt::LineReader input(STDIN_FILENO, &interrupts);
         return rt::runChat(handle, request, input, &interrupts, standardStreams());
+      };
+    });
+  }
+
+  void addEmbedCommand() {
+    CLI::App *command = subcommand("embed", "Turn texts into vectors", Runs::Yes);
+    addEmbed(*command, embed, embedTexts);
+    command->callback([this] {
+      action = [this] {
+        embed.texts = embedTexts.finish();
+        rt::ModelHandle handle = opener.open(model, rt::Purpose::Text);
+        return rt::runEmbed(handle, embed, standardStreams());
+      };
+    });
+  }
+
+  void addClassifyCommand() {
+    CLI::App *command = subcommand("classify", "Score texts with a classifier or reward model", Runs::Yes);
+    addTexts(*command, classifyTexts);
+    command->add_flag("--json", classify.json, "Print JSON");
+    command->callback([this] {
+      action = [this] {
+        classify.texts = classifyTexts.finish();
+        rt::ModelHandle handle = opener.open(model, rt::Purpose::Text);
+        return rt::runClassify(handle, classify, standardStreams());
       };
     });
   }
@@ -199,6 +226,9 @@ private:
   ModelFlags model;
   GenerateFlags generate;
   ChatFlags chat;
+  rt::EmbedRequest embed;
+  rt::ClassifyRequest classify;
+  TextFlags embedTexts, classifyTexts;
   rt::RunRequest run;
   rt::BenchRequest bench;
   InspectFlags inspect;

@@ -79,6 +79,10 @@ static llvm::Expected<std::unique_ptr<program::ProgramT>> makeProgram(const Impo
     program->text->eos_ids = text.eosIds;
     program->text->context_length = text.contextLength;
     program->text->vocab_size = text.vocabSize;
+    program->text->output = text.output;
+    program->text->pooling = text.pooling;
+    program->text->normalize = text.normalize;
+    program->text->labels = text.labels;
   }
   return program;
 }

@@ -26,6 +26,11 @@ static void printSummary(const ImportedModel &model, llvm::raw_ostream &os) {
     json.attribute("vocab_size", model.text.vocabSize);
     json.attribute("bos_id", model.text.bosId);
     json.attribute("eos_ids", llvm::json::Array(model.text.eosIds));
+    json.attribute("output", model.text.output);
+    if (!model.text.pooling.empty())
+      json.attribute("pooling", model.text.pooling);
+    if (!model.text.labels.empty())
+      json.attribute("labels", llvm::json::Array(model.text.labels));
     json.attribute("chat_template", llvm::json::fixUTF8(model.text.chatTemplate));
     json.attribute("tokenizer_bytes", model.text.tokenizerJson.size());
     json.attribute("generation_config_bytes", model.text.generationConfigJson.size());

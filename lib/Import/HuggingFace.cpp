@@ -40,8 +40,7 @@ static Expected<std::string> readText(const std::string &path) {
   return (*buffer)->getBuffer().str();
 }
 
-/// A file's text, empty when there is no such file.
-static Expected<std::string> readOptionalText(StringRef folder, StringRef name) {
+Expected<std::string> importer::readOptionalText(StringRef folder, StringRef name) {
   std::string path = joinPath(folder, name);
   if (!sys::fs::exists(path))
     return std::string();
@@ -157,6 +156,8 @@ Expected<ModelFiles> importer::readHuggingFace(StringRef folder, bool randomWeig
     return config.takeError();
   files.config = std::move(*config);
   if (Error error = readTextFiles(folder, *object, configFile, files.text))
+    return std::move(error);
+  if (Error error = readPooling(folder, files.text))
     return std::move(error);
   if (randomWeights)
     return files;

@@ -68,6 +68,10 @@ static void readLabels(ConfigFields &fields, const json::Object &object, ModelCo
   const json::Object *names = object.getObject("id2label");
   int64_t listed = names ? static_cast<int64_t>(names->size()) : 2;
   config.labels = fields.integer({"num_labels"}).value_or(listed);
+  for (int64_t index = 0; names && index < listed; ++index) {
+    std::optional<StringRef> name = names->getString(std::to_string(index));
+    config.labelNames.push_back(json::fixUTF8(name.value_or("LABEL_" + std::to_string(index))));
+  }
 }
 
 Expected<ModelConfig> importer::parseHuggingFaceConfig(const json::Object &object,

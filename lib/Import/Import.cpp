@@ -98,5 +98,10 @@ Expected<ImportedModel> mlsys::importModel(mlir::MLIRContext &context, StringRef
   model.text = std::move(files->text);
   model.text.contextLength = files->config.contextLength;
   model.text.vocabSize = files->config.vocabulary;
+  if (files->config.head == HeadKind::Hidden)
+    model.text.output = "hidden";
+  else if (files->config.head == HeadKind::Classifier)
+    model.text.output = "scores";
+  model.text.labels = files->config.labelNames;
   return model;
 }

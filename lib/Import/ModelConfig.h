@@ -133,6 +133,7 @@ struct ModelConfig {
   HeadKind head = HeadKind::Language;
   /// Scores of a classifier and their names.
   int64_t labels = 0;
+  std::vector<std::string> labelNames;
   /// The classifier reads the first token, after a dense layer and tanh; else the last one.
   bool pooler = false;
   /// The output projection is the embedding table.
@@ -184,6 +185,13 @@ llvm::Expected<ModelFiles> readHuggingFace(llvm::StringRef folder, bool randomWe
 
 /// Reads a GGUF file.
 llvm::Expected<ModelFiles> readGgufModel(llvm::StringRef path);
+
+/// How a folder's hidden states become embeddings: sets `pooling` and `normalize` of `text`
+/// from the files of sentence-transformers, where there are any.
+llvm::Error readPooling(llvm::StringRef folder, rt::TextMaterial &text);
+
+/// A file's text, empty when there is no such file. Its size is bounded.
+llvm::Expected<std::string> readOptionalText(llvm::StringRef folder, llvm::StringRef name);
 
 /// The tensors of a folder's safetensors files.
 llvm::Expected<Checkpoint> readSafetensorsCheckpoint(llvm::StringRef folder);
