@@ -60,6 +60,16 @@ static constexpr KeyPair keyPairs[] = {
     {"rope_local_base_freq", "rope.freq_base_swa"},
 };
 
+/// The same inside rope_scaling.
+static constexpr KeyPair scalingPairs[] = {
+    {"factor", "rope.scaling.factor"},
+    {"original_max_position_embeddings", "rope.scaling.original_context_length"},
+    {"attention_factor", "rope.scaling.attn_factor"},
+    {"beta_fast", "rope.scaling.yarn_beta_fast"},
+    {"beta_slow", "rope.scaling.yarn_beta_slow"},
+    {"rope_type", "rope.scaling.type"},
+};
+
 bool importer::isRopeTensor(const rt::StoredTensor &tensor) {
   return tensor.name == "rope_freqs.weight" || tensor.name == "rope_factors_long.weight" ||
          tensor.name == "rope_factors_short.weight";
@@ -119,14 +129,9 @@ static void addRopeScaling(const Gguf &file, const std::string &prefix,
   }
   if (type == "none")
     return;
+  for (const KeyPair &pair : scalingPairs)
+    scaling[pair.config] = jsonOf(file, prefix + pair.metadata);
   scaling["rope_type"] = type;
-  for (auto [key, metadata] :
-       {std::pair("factor", "rope.scaling.factor"),
-        std::pair("original_max_position_embeddings", "rope.scaling.original_context_length"),
-        std::pair("attention_factor", "rope.scaling.attn_factor"),
-        std::pair("beta_fast", "rope.scaling.yarn_beta_fast"),
-        std::pair("beta_slow", "rope.scaling.yarn_beta_slow")})
-    scaling[key] = jsonOf(file, prefix + metadata);
   config["rope_scaling"] = std::move(scaling);
 }
 
@@ -198,7 +203,8 @@ llvm::Expected<ModelConfig> importer::readGgufConfig(const Gguf &file) {
     family = findFamily("mixtral");
 
   auto spell = [&](llvm::StringRef key) {
-    for (const KeyPair &pair : keyPairs)
+    bool inside = key.consume_front("rope_scaling.");
+    for (const KeyPair &pair : inside ? llvm::ArrayRef(scalingPairs) : llvm::ArrayRef(keyPairs))
       if (key == pair.config)
         return prefix + pair.metadata;
     return key.str();

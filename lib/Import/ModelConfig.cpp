@@ -113,7 +113,7 @@ static void readCommonConfig(ConfigFields &fields, ModelConfig &config) {
   config.keyHeads = fields.integer({"num_key_value_heads", "num_kv_heads"}).value_or(config.heads);
   int64_t split = config.heads > 0 ? config.hidden / config.heads : 0;
   std::optional<int64_t> headDim = fields.integer({"head_dim"});
-  if (!headDim && split * config.heads != config.hidden)
+  if (!headDim && config.heads > 0 && split * config.heads != config.hidden)
     fields.fail(fields.spell("hidden_size") + " " + Twine(config.hidden) + " is not a multiple of " +
                 fields.spell("num_attention_heads") + " " + Twine(config.heads) +
                 " and there is no head_dim");
