@@ -264,8 +264,10 @@ inline void addEmbed(CLI::App &app, rt::EmbedRequest &request, TextFlags &texts)
                  "auto, mean, cls (the first token), last, or none (a vector for each token)")
       ->check(CLI::IsMember({"auto", "mean", "cls", "last", "none"}))
       ->capture_default_str();
-  app.add_flag("--normalize,!--no-normalize", request.normalize,
-               "Scale vectors to length 1; else as the model's files say");
+  app.add_flag_callback("--normalize", [&request] { request.normalize = true; },
+                        "Scale vectors to length 1; else as the model's files say");
+  app.add_flag_callback("--no-normalize", [&request] { request.normalize = false; },
+                        "Leave vectors as they are");
   app.add_flag("--json", request.json, "Print JSON");
 }
 

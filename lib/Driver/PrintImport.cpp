@@ -27,8 +27,10 @@ static void printSummary(const ImportedModel &model, llvm::raw_ostream &os) {
     json.attribute("bos_id", model.text.bosId);
     json.attribute("eos_ids", llvm::json::Array(model.text.eosIds));
     json.attribute("output", model.text.output);
-    if (!model.text.pooling.empty())
+    if (!model.text.pooling.empty()) {
       json.attribute("pooling", model.text.pooling);
+      json.attribute("normalize", model.text.normalize);
+    }
     if (!model.text.labels.empty())
       json.attribute("labels", llvm::json::Array(model.text.labels));
     json.attribute("chat_template", llvm::json::fixUTF8(model.text.chatTemplate));
