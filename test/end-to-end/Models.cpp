@@ -30,6 +30,8 @@ std::string test::dataPath(const std::string &name) {
 
 std::string test::smolLm2Path() { return MLSYS_SMOLLM2; }
 
+std::string test::miniLmPath() { return MLSYS_MINILM; }
+
 std::vector<std::string> test::listData(const std::string &folder) {
   std::vector<std::string> names;
   for (const auto &entry : std::filesystem::directory_iterator(folder))

@@ -22,6 +22,9 @@ std::string dataPath(const std::string &name);
 /// Where scripts/fetch-smollm2 has put the SmolLM2 model.
 std::string smolLm2Path();
 
+/// Where scripts/fetch-minilm has put the all-MiniLM-L6-v2 model.
+std::string miniLmPath();
+
 /// The folders and files in a folder of the test data, by name.
 std::vector<std::string> listData(const std::string &folder);
 
