@@ -57,7 +57,7 @@ Value slice(const Value &object, const Value &start, const Value &stop,
 bool contains(const Value &haystack, const Value &needle, Budget &budget);
 
 //===----------------------------------------------------------------------===//
-// Strings (JinjaStrings.cpp)
+// Strings (JinjaStrings.cpp, JinjaStringMethods.cpp)
 //===----------------------------------------------------------------------===//
 
 /// How letters are mapped, one by one.

@@ -15,6 +15,7 @@
 #include <csignal>
 #include <sstream>
 
+#include <fcntl.h>
 #include <unistd.h>
 
 using namespace mlsys;
@@ -232,6 +233,19 @@ TEST(ChatCommand, SaysWhatIsMissing) {
   request.maxTokens = 0;
   EXPECT_EQ(chat("a\n", request).error,
             "-n 0: expected a number of tokens, or -1 for no limit");
+}
+
+TEST(LineReader, SaysWhatCannotBeRead) {
+  int folder = open("/", O_RDONLY);
+  LineReader reader(folder, nullptr);
+  std::string line;
+  try {
+    reader.read(line);
+    FAIL();
+  } catch (const Error &error) {
+    EXPECT_STREQ(error.what(), "cannot read the input: Is a directory");
+  }
+  close(folder);
 }
 
 TEST(LineReader, EndsWhenInterrupted) {

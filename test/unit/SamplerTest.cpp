@@ -215,8 +215,9 @@ TEST(SamplerTest, optionsOutOfRangeAreErrors) {
             std::string::npos);
   EXPECT_NE(failure({.topK = -1}, {0}).find("top-k"), std::string::npos);
   EXPECT_NE(failure({.topP = 0}, {0}).find("top-p"), std::string::npos);
-  EXPECT_NE(failure({.topP = 1.5f}, {0}).find("top-p"), std::string::npos);
-  EXPECT_NE(failure({.minP = -0.1f}, {0}).find("min-p"), std::string::npos);
+  EXPECT_EQ(failure({.topP = 1.5f}, {0}),
+            "the value of top-p must be above 0 and at most 1, not 1.5");
+  EXPECT_EQ(failure({.minP = -0.5f}, {0}), "the value of min-p must be from 0 to 1, not -0.5");
   EXPECT_EQ(failure({.typicalP = 0}, {0}),
             "the value of typical must be above 0 and at most 1, not 0");
   EXPECT_EQ(failure({.repeatPenalty = 0}, {0}), "the repeat penalty must be above 0, not 0");
