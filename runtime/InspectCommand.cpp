@@ -118,7 +118,8 @@ static Json describeTarget(const program::TargetProgram &target,
   if (const program::CacheSpec *cache = target.cache())
     result["cache"] = {{"layers", cache->layers()},       {"kv_heads", cache->kv_heads()},
                        {"head_dim", cache->head_dim()},   {"page_size", cache->page_size()},
-                       {"dtype", dtypeName(cache->dtype())}, {"page_bytes", cache->page_bytes()}};
+                       {"dtype", dtypeName(cache->dtype())}, {"page_bytes", cache->page_bytes()},
+                       {"window", cache->window()}};
   uint64_t constantTotal = 0;
   for (uint32_t i = 0; i < length(target.constants()); ++i)
     constantTotal += target.constants()->Get(i)->bytes();
@@ -251,11 +252,14 @@ static void printTarget(const Json &target, bool launches, std::ostream &out) {
   out << fmt::format("  constants {}, {}\n", string(target["constants"]["count"]),
                      bytesText(target["constants"]["bytes"]));
   if (target.contains("cache"))
-    out << fmt::format("  KV cache  {} layers, {} heads of {}, {}, pages of {} tokens and {}\n",
+    out << fmt::format("  KV cache  {} layers, {} heads of {}, {}, pages of {} tokens and {}{}\n",
                        string(target["cache"]["layers"]), string(target["cache"]["kv_heads"]),
                        string(target["cache"]["head_dim"]), string(target["cache"]["dtype"]),
                        string(target["cache"]["page_size"]),
-                       bytesText(target["cache"]["page_bytes"]));
+                       bytesText(target["cache"]["page_bytes"]),
+                       target["cache"]["window"] > 0
+                           ? ", freed behind a window of " + string(target["cache"]["window"])
+                           : "");
   for (const Json &library : target["libraries"])
     out << fmt::format("  code      {}, {}\n", string(library["isa"]),
                        bytesText(library["bytes"]));

@@ -136,6 +136,17 @@ TEST(Generator, RefusesWrongPrompts) {
             "--ctx-size");
 }
 
+TEST(Generator, RefusesFunctionsOfDifferentKinds) {
+  program::ProgramT source = languageProgram();
+  source.targets[0]->functions[1]->per_token = true;
+  try {
+    Opened opened(std::move(source));
+    FAIL();
+  } catch (const Error &error) {
+    EXPECT_STREQ(error.what(), "function 'decode_1' is of another kind than the functions before it");
+  }
+}
+
 TEST(Generator, GeneratesNothingWhenAskedTo) {
   Opened opened;
   GenerationLimits limits;

@@ -222,6 +222,9 @@ TEST(Program, NamesWhatIsWrong) {
        [&](ProgramT &p) { forward(p).inputs[1]->dtype = DType::I64; }, true},
       {"wrong bucket", [&](ProgramT &p) { cpu(p).functions[1]->bucket = 0; }, true},
       {"does not hold its 32 bytes", [&](ProgramT &p) { cpu(p).cache->page_bytes = 31; }, true},
+      {"negative window", [&](ProgramT &p) { cpu(p).cache->window = -1; }, true},
+      {"an encoder has no decode functions",
+       [&](ProgramT &p) { cpu(p).functions[1]->bidirectional = true; }, true},
       {"negative eos id", [&](ProgramT &p) { p.text->eos_ids = {-2}; }, true},
   };
   for (const Case &test : cases) {
