@@ -8,8 +8,8 @@
 // uses it for larger models.
 //
 // Left out, to keep the suite short: for the folders that test/scripts/make-model-cases.py
-// wrote, prompts in chunks on host-cuda (the kernels are the same for every chunk, and the
-// cpu runs them all), and bf16 anywhere but on the cpu.
+// wrote, the plain function and prompts in chunks on host-cuda (the kernels differ little, and
+// the cpu runs them all), and bf16 anywhere but on the cpu.
 //
 //===----------------------------------------------------------------------===//
 
@@ -46,8 +46,18 @@ struct Case {
     std::ifstream file(path() + "/expected.json");
     return nlohmann::json::parse(file).contains("seed");
   }
-  std::vector<std::vector<int64_t>> batch() const {
-    return unpadded(readInts(expected(), "batch_ids"), readInts(expected(), "batch_mask"));
+  /// What an encoder gives: logits, or else the last hidden states.
+  std::string result() const {
+    if (has("logits"))
+      return "logits";
+    int layer = 99;
+    while (layer > 0 && !has("hidden." + std::to_string(layer)))
+      --layer;
+    return "hidden." + std::to_string(layer);
+  }
+  /// The rows of a batch, without padding.
+  std::vector<std::vector<int64_t>> batch(const std::string &tensor = "batch_ids") const {
+    return unpadded(readInts(expected(), tensor), readInts(expected(), "batch_mask"));
   }
 };
 
@@ -73,16 +83,24 @@ template <typename Predicate> std::vector<Case> cases(Predicate wanted) {
 // Decoders
 //===----------------------------------------------------------------------===//
 
-using Decoder = testing::TestWithParam<Case>;
+using DecoderPlain = testing::TestWithParam<Case>;
 
-TEST_P(Decoder, PlainLogitsInF32) {
+TEST_P(DecoderPlain, LogitsInF32) {
   const Case &test = GetParam();
   rt::ModelHandle model = open(test.path(), test.device, DType::F32, Purpose::Tensors);
   std::vector<float> logits = runPlain(model, readInts(test.expected(), "input_ids").elements);
   EXPECT_LE(relativeDifference(logits, readFloats(test.expected(), "logits").elements), 1e-4);
 }
 
-TEST_P(Decoder, StepsInF32) {
+INSTANTIATE_TEST_SUITE_P(EndToEnd, DecoderPlain, testing::ValuesIn(cases([](const Case &test) {
+                           return test.has("greedy") &&
+                                  (test.device != "host-cuda" || !test.isOneOfMany());
+                         })),
+                         nameOf);
+
+using DecoderSteps = testing::TestWithParam<Case>;
+
+TEST_P(DecoderSteps, InF32) {
   const Case &test = GetParam();
   rt::ModelHandle model = open(test.path(), test.device, DType::F32, Purpose::Text);
   ASSERT_TRUE(model.language);
@@ -114,14 +132,14 @@ TEST_P(Decoder, StepsInF32) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(EndToEnd, Decoder, testing::ValuesIn(cases([](const Case &test) {
+INSTANTIATE_TEST_SUITE_P(EndToEnd, DecoderSteps, testing::ValuesIn(cases([](const Case &test) {
                            return test.has("greedy");
                          })),
                          nameOf);
 
 using DecoderBf16 = testing::TestWithParam<Case>;
 
-TEST_P(DecoderBf16, PlainLogitsAreAsCloseAsPyTorchs) {
+TEST_P(DecoderBf16, LogitsAreAsCloseAsPyTorchs) {
   const Case &test = GetParam();
   rt::ModelHandle model = open(test.path(), test.device, DType::BF16, Purpose::Tensors);
   std::vector<float> exact = readFloats(test.expected(), "logits").elements;
@@ -136,6 +154,66 @@ TEST_P(DecoderBf16, PlainLogitsAreAsCloseAsPyTorchs) {
 INSTANTIATE_TEST_SUITE_P(EndToEnd, DecoderBf16, testing::ValuesIn(cases([](const Case &test) {
                            return test.has("logits_bf16") &&
                                   (test.device == "cpu" || !test.isOneOfMany());
+                         })),
+                         nameOf);
+
+//===----------------------------------------------------------------------===//
+// Encoders and classifiers
+//===----------------------------------------------------------------------===//
+
+using Encoder = testing::TestWithParam<Case>;
+
+TEST_P(Encoder, RowsInF32) {
+  const Case &test = GetParam();
+  rt::ModelHandle model = open(test.path(), test.device, DType::F32, Purpose::Text);
+  ASSERT_TRUE(model.language);
+  ASSERT_TRUE(model.language->bidirectional());
+  ASSERT_TRUE(model.language->perToken());
+  std::vector<std::vector<int64_t>> rows = test.batch();
+  std::vector<float> actual = runEncoder(model, rows, test.batch("token_type_ids"));
+  size_t width = size_t(model.language->vocabSize());
+
+  Values<float> expected = readFloats(test.expected(), test.result());
+  std::vector<float> wanted = expected.elements;
+  if (expected.shape.size() == 3) {
+    wanted.clear();
+    for (const std::vector<float> &row : unpadded(expected, readInts(test.expected(), "batch_mask")))
+      wanted.insert(wanted.end(), row.begin(), row.end());
+  } else {
+    // The scores of a sequence are its first token's.
+    std::vector<float> firsts;
+    size_t at = 0;
+    for (const std::vector<int64_t> &row : rows) {
+      ASSERT_LE((at + row.size()) * width, actual.size());
+      firsts.insert(firsts.end(), actual.begin() + at * width, actual.begin() + (at + 1) * width);
+      at += row.size();
+    }
+    actual = firsts;
+  }
+  EXPECT_LE(relativeDifference(actual, wanted), 1e-4);
+}
+
+INSTANTIATE_TEST_SUITE_P(EndToEnd, Encoder, testing::ValuesIn(cases([](const Case &test) {
+                           return test.has("token_type_ids");
+                         })),
+                         nameOf);
+
+using Classifier = testing::TestWithParam<Case>;
+
+TEST_P(Classifier, ScoresInF32) {
+  const Case &test = GetParam();
+  rt::ModelHandle model = open(test.path(), test.device, DType::F32, Purpose::Text);
+  ASSERT_TRUE(model.language);
+  ASSERT_FALSE(model.language->perToken());
+  std::vector<float> scores =
+      runEncoder(model, {readInts(test.expected(), "input_ids").elements}, {});
+  EXPECT_LE(relativeDifference(scores, readFloats(test.expected(), "logits").elements), 1e-4);
+  scores = runEncoder(model, test.batch(), {});
+  EXPECT_LE(relativeDifference(scores, readFloats(test.expected(), "batch_logits").elements), 1e-4);
+}
+
+INSTANTIATE_TEST_SUITE_P(EndToEnd, Classifier, testing::ValuesIn(cases([](const Case &test) {
+                           return test.has("batch_logits") && !test.has("greedy");
                          })),
                          nameOf);
 

@@ -33,10 +33,12 @@ std::vector<std::string> models(const std::string &tensor) {
   return stems;
 }
 
-struct GgufDecoder : testing::TestWithParam<std::string> {
+struct GgufModel : testing::TestWithParam<std::string> {
   std::string path = dataPath("gguf/models/" + GetParam() + ".gguf");
   std::string expected = dataPath("gguf/models/" + GetParam() + ".safetensors");
 };
+
+struct GgufDecoder : GgufModel {};
 
 TEST_P(GgufDecoder, PlainLogitsInF32) {
   std::vector<int64_t> prompt = readInts(expected, "input_ids").elements;
@@ -55,6 +57,21 @@ TEST_P(GgufDecoder, GreedyTokensInF32) {
   EXPECT_EQ(runGreedy(model, prompt, int64_t(greedy.size()), 0), greedy);
 }
 
+struct GgufEncoder : GgufModel {};
+
+TEST_P(GgufEncoder, HiddenStatesInF32) {
+  rt::ModelHandle model = open(path, "cpu", DType::F32, Purpose::Text);
+  Values<int64_t> mask = readInts(expected, "batch_mask");
+  std::vector<float> actual =
+      runEncoder(model, unpadded(readInts(expected, "batch_ids"), mask),
+                 unpadded(readInts(expected, "token_type_ids"), mask));
+  std::vector<float> wanted;
+  for (const std::vector<float> &row : unpadded(readFloats(expected, "hidden.2"), mask))
+    wanted.insert(wanted.end(), row.begin(), row.end());
+  EXPECT_LE(relativeDifference(actual, wanted), 1e-4);
+}
+
+INSTANTIATE_TEST_SUITE_P(EndToEnd, GgufEncoder, testing::ValuesIn(models("token_type_ids")), stemOf);
 INSTANTIATE_TEST_SUITE_P(EndToEnd, GgufDecoder, testing::ValuesIn(models("greedy")), stemOf);
 
 } // namespace

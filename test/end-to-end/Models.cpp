@@ -6,6 +6,7 @@
 
 #include "Models.h"
 
+#include "runtime/Encoder.h"
 #include "runtime/Error.h"
 #include "runtime/Generator.h"
 #include "runtime/KvCache.h"
@@ -45,6 +46,8 @@ rt::ModelHandle test::open(const std::string &model, const std::string &device,
   CompileRequest request;
   request.model = model;
   request.dtype = dtype;
+  // The other buckets are the same kernels for more sequences.
+  request.decodeBuckets = {1};
   rt::OpenOptions options;
   options.device.device = device;
   options.purpose = purpose;
@@ -107,15 +110,29 @@ bool test::hasTensor(const std::string &file, const std::string &tensor) {
   return rt::readSafetensors(file).find(tensor) != nullptr;
 }
 
-std::vector<std::vector<int64_t>> test::unpadded(const Values<int64_t> &ids,
-                                                 const Values<int64_t> &mask) {
-  if (ids.shape != mask.shape || ids.shape.size() != 2)
-    throw rt::Error("ids and mask have different shapes");
-  std::vector<std::vector<int64_t>> rows(size_t(ids.shape[0]));
-  for (size_t i = 0; i < ids.elements.size(); ++i)
-    if (mask.elements[i])
-      rows[i / size_t(ids.shape[1])].push_back(ids.elements[i]);
+template <typename T>
+static std::vector<std::vector<T>> unpaddedRows(const Values<T> &values,
+                                                const Values<int64_t> &mask) {
+  size_t columns = size_t(mask.shape.at(1)), width = values.elements.size() / mask.elements.size();
+  if (values.elements.size() != width * mask.elements.size())
+    throw rt::Error("values and mask have different shapes");
+  std::vector<std::vector<T>> rows(mask.elements.size() / columns);
+  for (size_t i = 0; i < mask.elements.size(); ++i)
+    if (mask.elements[i]) {
+      auto begin = values.elements.begin() + i * width;
+      rows[i / columns].insert(rows[i / columns].end(), begin, begin + width);
+    }
   return rows;
+}
+
+std::vector<std::vector<int64_t>> test::unpadded(const Values<int64_t> &values,
+                                                 const Values<int64_t> &mask) {
+  return unpaddedRows(values, mask);
+}
+
+std::vector<std::vector<float>> test::unpadded(const Values<float> &values,
+                                               const Values<int64_t> &mask) {
+  return unpaddedRows(values, mask);
 }
 
 //===----------------------------------------------------------------------===//
@@ -169,6 +186,16 @@ std::vector<float> test::runBatch(rt::ModelHandle &model,
   std::vector<float> logits(rows.size() * size_t(language.vocabSize()));
   language.step(batch, logits);
   return logits;
+}
+
+std::vector<float> test::runEncoder(rt::ModelHandle &model,
+                                    const std::vector<std::vector<int64_t>> &rows,
+                                    const std::vector<std::vector<int64_t>> &tokenTypes) {
+  std::vector<rt::EncoderInput> inputs;
+  for (size_t i = 0; i < rows.size(); ++i)
+    inputs.push_back({rows[i], tokenTypes.empty() ? std::span<const int64_t>() : tokenTypes[i]});
+  rt::KvCache cache(model.language->pageSize(), model.language->pageCount());
+  return rt::encode(*model.language, cache, inputs);
 }
 
 std::vector<int64_t> test::runGreedy(rt::ModelHandle &model, const std::vector<int64_t> &prompt,

@@ -28,7 +28,7 @@ std::string miniLmPath();
 /// The folders and files in a folder of the test data, by name.
 std::vector<std::string> listData(const std::string &folder);
 
-/// Opens a model on a device. Throws rt::Error.
+/// Opens a model on a device, for one sequence a decode step. Throws rt::Error.
 rt::ModelHandle open(const std::string &model, const std::string &device, program::DType dtype,
                      rt::Purpose purpose);
 
@@ -50,14 +50,20 @@ Values<int64_t> readInts(const std::string &file, const std::string &tensor = ""
 /// Whether a .safetensors file has a tensor.
 bool hasTensor(const std::string &file, const std::string &tensor);
 
-/// The rows of `ids` without what `mask` leaves out.
-std::vector<std::vector<int64_t>> unpadded(const Values<int64_t> &ids, const Values<int64_t> &mask);
+/// The rows of values [B, S] or [B, S, N] without the tokens that `mask` [B, S] leaves out.
+std::vector<std::vector<int64_t>> unpadded(const Values<int64_t> &values,
+                                           const Values<int64_t> &mask);
+std::vector<std::vector<float>> unpadded(const Values<float> &values, const Values<int64_t> &mask);
 
 /// Runs the plain function of a language model on one sequence: logits [S, V].
 std::vector<float> runPlain(rt::ModelHandle &model, const std::vector<int64_t> &ids);
 
 /// Runs several sequences in one step over the KV cache: the logits [R, V] that follow each.
 std::vector<float> runBatch(rt::ModelHandle &model, const std::vector<std::vector<int64_t>> &rows);
+
+/// What rt::encode gives for some sequences. `tokenTypes` may be empty.
+std::vector<float> runEncoder(rt::ModelHandle &model, const std::vector<std::vector<int64_t>> &rows,
+                              const std::vector<std::vector<int64_t>> &tokenTypes);
 
 /// Goes on greedily after `prompt`, which is given in steps of `chunk` tokens (0: the model's
 /// choice).

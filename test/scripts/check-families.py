@@ -56,7 +56,7 @@ def make(folder, seed, arguments):
 
 def run(binary, folder, device):
     device = device.replace("-", "_")
-    suites = ["Decoder", "DecoderBf16", "Classifier", "Encoder"]
+    suites = ["DecoderPlain", "DecoderSteps", "DecoderBf16", "Classifier", "Encoder"]
     filters = ":".join(f"EndToEnd/{suite}.*{device}" for suite in suites)
     environment = {**os.environ, "MLSYS_MODEL_FOLDERS": str(folder.resolve())}
     result = subprocess.run([binary, f"--gtest_filter={filters}", "--gtest_brief=1"],

@@ -127,8 +127,9 @@ def make(path, arch, family, types):
 
 
 def store(model, types):
-    """Name to (weights as they were, type). The model gets the weights as they are stored;
-    quantised blocks lie in rows, so that a change of the rows' order does not change them."""
+    """Name to (weights as they were, type). The model gets the weights as mlsys reads them,
+    which is the nearest bf16 number for each element of a quantised block. Quantised
+    blocks lie in rows, so that a change of the rows' order does not change them."""
     stored = {}
     matrices = 0
     for name, weight in model.state_dict().items():
@@ -141,7 +142,8 @@ def store(model, types):
         stored[name] = (weight.clone(), kind)
         if kind != Type.F32:
             blocks = gguf.quantize(weight.numpy(), kind)
-            weight.copy_(torch.from_numpy(gguf.dequantize(blocks, kind).reshape(weight.shape)))
+            values = torch.from_numpy(gguf.dequantize(blocks, kind).reshape(weight.shape))
+            weight.copy_(values.bfloat16() if kind in QUANTS else values)
     return stored
 
 
