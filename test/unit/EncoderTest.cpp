@@ -54,8 +54,9 @@ public:
     size_t row = 0;
     for (size_t r = 0; r < batch.contextLength.size(); ++r) {
       int32_t begin = batch.queryStart[r], end = batch.queryStart[r + 1];
-      if (encoder)
+      if (encoder) {
         ASSERT_EQ(end - begin, batch.contextLength[r]) << "a part of a request";
+      }
       for (int32_t t = everyToken ? begin : end - 1; t < end; ++t, ++row) {
         int64_t position = batch.positions[size_t(t)];
         int64_t last = encoder ? batch.contextLength[r] : position + 1;
