@@ -42,7 +42,13 @@ TEST_P(ExpertDots, RemaindersAndUnused) { compare(4, 2, 35, 50, 3, {1, 17, 67});
 /// All rows go to one expert, again and again for the same token.
 TEST_P(ExpertDots, AllRowsToOne) { compare(2, 2, 64, 64, 1, {40}); }
 
-TEST_P(ExpertDots, ManyExperts) { compare(128, 8, 24, 40, 128, {17}); }
+TEST_P(ExpertDots, ManyExperts) {
+  // The router's kernel is long: once is enough.
+  if (GetParam().type == "f32")
+    compare(128, 8, 24, 40, 128, {17});
+  else
+    compare(60, 3, 24, 40, 60, {17});
+}
 
 TEST_P(ExpertDots, OneOfMany) { compare(5, 1, 32, 96, 5, {1, 17}); }
 

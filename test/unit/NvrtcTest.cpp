@@ -50,6 +50,19 @@ std::vector<KernelText> templates() {
   product("gemv_1", "bf16", "GemvConfig<1, 64, 8, 2048>", 1);
   product("gemv_16", "bf16", "GemvConfig<16, 64, 16, 1024>", 1);
   product("gemv_4_pair", "f16", "GemvConfig<4, 32, 8, 1024>", 2);
+  for (std::string config : {"MatmulConfig<64, 64, 32, 3, 2, 2>", "GemvConfig<4, 16, 8, 1024>"}) {
+    bool gemv = config.starts_with("Gemv");
+    kernels.push_back({gemv ? "experts_gemv" : "experts_matmul",
+                       "#include \"mlsys/gemv.cuh\"\n#include \"mlsys/experts.cuh\"\ntypedef bf16 T;\ntypedef " + config +
+                           " Config;\nextern \"C\" __global__ void __launch_bounds__(Config::threads) " +
+                           (gemv ? "experts_gemv" : "experts_matmul") +
+                           "(const T *a0, const T *a1, const T *a2, T *a3, const i32 *a4, long long rows, long long N, "
+                           "long long K) {\n  int *list = shared_memory<int>(65536);\n  int row0 = 0;\n  long long M = "
+                           "collect_rows(a4, rows, block_y(), 0, list, 64);\n  " +
+                           (gemv ? "gemv<Config>" : "matmul<Config>") +
+                           "(GatheredRows<T>{a0, K, list, 2}, weights(a1 + block_y() * N * K, a2 + block_y() * N * K, K), M, N, K, " +
+                           (gemv ? "" : "row0, ") + "block_x() * Config::BN, " + pair + ");\n}\n"});
+  }
   const std::pair<std::string, std::string> heads[] = {{"bf16", "64"}, {"f16", "256"}, {"f32", "64"}, {"f32", "256"}};
   for (auto &[type, d] : heads) {
     std::string suffix = type + "_" + d;
