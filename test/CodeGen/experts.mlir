@@ -33,8 +33,8 @@
 // AMX:         call x86_amx @llvm.x86.tdpbf16ps.internal
 func.func @prefill(%x: tensor<?x64xbf16, #graph.dims<[T, 64]>>, %i: tensor<?x2xi32, #graph.dims<[T, 2]>>) -> tensor<?x2x96xbf16, #graph.dims<[T, 2, 96]>>
     attributes {graph.symbols = [#graph.symbol<"T", min = 1, max = 512, hint = 128>]} {
-  %v = graph.weight "gate" : tensor<8x96x64xbf16> from <file = -1, offset = 1, bytes = 0, dtype = "random", shape = [8, 96, 64]>
-  %w = graph.weight "up" : tensor<8x96x64xbf16> from <file = -1, offset = 2, bytes = 0, dtype = "random", shape = [8, 96, 64]>
+  %v = graph.weight "gate" : tensor<8x96x64xbf16> from #graph.weight_source<file = -1, offset = 1, bytes = 0, dtype = "random", shape = [8, 96, 64]>
+  %w = graph.weight "up" : tensor<8x96x64xbf16> from #graph.weight_source<file = -1, offset = 2, bytes = 0, dtype = "random", shape = [8, 96, 64]>
   %0 = graph.fusion "dot"(%x, %v, %w, %i) : (tensor<?x64xbf16, #graph.dims<[T, 64]>>, tensor<8x96x64xbf16>, tensor<8x96x64xbf16>, tensor<?x2xi32, #graph.dims<[T, 2]>>) -> tensor<?x2x96xbf16, #graph.dims<[T, 2, 96]>> {
   ^bb0(%a: tensor<?x64xbf16, #graph.dims<[T, 64]>>, %b: tensor<8x96x64xbf16>, %c: tensor<8x96x64xbf16>, %d: tensor<?x2xi32, #graph.dims<[T, 2]>>):
     %1 = graph.expert_dot %a, %b, %d : tensor<?x64xbf16, #graph.dims<[T, 64]>>, tensor<8x96x64xbf16>, tensor<?x2xi32, #graph.dims<[T, 2]>> -> tensor<?x2x96xbf16, #graph.dims<[T, 2, 96]>>
@@ -56,8 +56,8 @@ func.func @prefill(%x: tensor<?x64xbf16, #graph.dims<[T, 64]>>, %i: tensor<?x2xi
 // CPU-LABEL: func.func @decode
 // CPU:         kernel.launch @dot_1(
 func.func @decode(%x: tensor<1x64xbf16>, %i: tensor<1x2xi32>) -> tensor<1x2x96xbf16> {
-  %v = graph.weight "gate" : tensor<8x96x64xbf16> from <file = -1, offset = 1, bytes = 0, dtype = "random", shape = [8, 96, 64]>
-  %w = graph.weight "up" : tensor<8x96x64xbf16> from <file = -1, offset = 2, bytes = 0, dtype = "random", shape = [8, 96, 64]>
+  %v = graph.weight "gate" : tensor<8x96x64xbf16> from #graph.weight_source<file = -1, offset = 1, bytes = 0, dtype = "random", shape = [8, 96, 64]>
+  %w = graph.weight "up" : tensor<8x96x64xbf16> from #graph.weight_source<file = -1, offset = 2, bytes = 0, dtype = "random", shape = [8, 96, 64]>
   %0 = graph.fusion "dot"(%x, %v, %w, %i) : (tensor<1x64xbf16>, tensor<8x96x64xbf16>, tensor<8x96x64xbf16>, tensor<1x2xi32>) -> tensor<1x2x96xbf16> {
   ^bb0(%a: tensor<1x64xbf16>, %b: tensor<8x96x64xbf16>, %c: tensor<8x96x64xbf16>, %d: tensor<1x2xi32>):
     %1 = graph.expert_dot %a, %b, %d : tensor<1x64xbf16>, tensor<8x96x64xbf16>, tensor<1x2xi32> -> tensor<1x2x96xbf16>
