@@ -92,13 +92,16 @@ Value importer::makeAttention(GraphMaker &make, Value input, int64_t layer, Valu
   const LayerConfig &own = config.layerConfigs[static_cast<size_t>(layer)];
   OpBuilder &builder = make.builder;
   auto project = [&](Module module, StringRef name) {
-    Value value = make.linear(input, module, layer, (name + "_proj").str());
-    return make.clamp(value, config.clampQkv, (name + "_clamp").str());
+    return make.linear(input, module, layer, (name + "_proj").str());
   };
-  // A query or key: normed, split into heads, rotated.
+  auto clamp = [&](Value value, const std::string &name) {
+    return make.clamp(value, config.clampQkv, name + "_clamp");
+  };
+  // A query or key: normed, clamped, split into heads, rotated.
   auto place = [&](Value value, int64_t heads, Module norm, const std::string &name) {
     if (config.headNorm == HeadNorm::Joint)
       value = make.norm(value, norm, layer, name + "_norm");
+    value = clamp(value, name);
     value = make.reshape(value, {heads, config.headDim}, name + "_heads");
     if (config.headNorm == HeadNorm::Shared || config.headNorm == HeadNorm::PerHead)
       value = normHeads(make, value, norm, layer, name + "_norm");
@@ -112,7 +115,7 @@ Value importer::makeAttention(GraphMaker &make, Value input, int64_t layer, Valu
   Value value = project(Module::Value, "self_attn.v");
   query = place(query, config.heads, Module::QueryNorm, "self_attn.q");
   key = place(key, config.keyHeads, Module::KeyNorm, "self_attn.k");
-  value = make.reshape(value, {config.keyHeads, config.headDim}, "self_attn.v_heads");
+  value = make.reshape(clamp(value, "self_attn.v"), {config.keyHeads, config.headDim}, "self_attn.v_heads");
 
   double scale = config.attentionScale != 0 ? config.attentionScale
                                             : 1.0 / std::sqrt(static_cast<double>(config.headDim));

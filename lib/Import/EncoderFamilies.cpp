@@ -42,8 +42,6 @@ static void configureBert(ConfigFields &fields, ModelConfig &config) {
 /// Positions begin behind the one of the padding token.
 static void configureRoberta(ConfigFields &fields, ModelConfig &config) {
   configureBert(fields, config);
-  if (!fields.has("layer_norm_eps"))
-    config.normEpsilon = 1e-5;
   config.firstPosition = fields.integer({"pad_token_id"}).value_or(1) + 1;
   // GGUF files hold the table from there on.
   if (config.isGguf)
