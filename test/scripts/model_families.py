@@ -197,7 +197,8 @@ FAMILIES = {
         moe_intermediate_size=s.mlp // 3, shared_expert_intermediate_size=s.mlp // 2,
         norm_topk_prob=True), published=True),
     "olmoe": Family("OlmoeForCausalLM", lambda s: llama_like(
-        s, num_experts=s.experts, num_experts_per_tok=2, intermediate_size=s.mlp // 2)),
+        s, num_experts=s.experts, num_experts_per_tok=2, intermediate_size=s.mlp // 2,
+        clip_qkv=1.2)),
     # One answer for a whole sequence.
     "llama_classifier": Family("LlamaForSequenceClassification", lambda s: llama_like(
         s, num_labels=3), kind="classifier"),
