@@ -99,8 +99,9 @@ struct Family {
   bool interleaved = false, interleavedGguf = false;
 };
 
-/// Every family, by type.
+/// The families: Llama, Qwen, Gemma and the like; GPT-2, GPT-NeoX and the like; encoders.
 llvm::ArrayRef<Family> getDecoderFamilies();
+llvm::ArrayRef<Family> getGptFamilies();
 llvm::ArrayRef<Family> getEncoderFamilies();
 
 /// The family of a model_type or of a GGUF architecture; null when unknown.

@@ -90,7 +90,7 @@ const ModuleName *importer::findModuleName(const ModelConfig &config, Module mod
 //===----------------------------------------------------------------------===//
 
 template <typename F> static void forEachFamily(F visit) {
-  for (ArrayRef<Family> families : {getDecoderFamilies(), getEncoderFamilies()})
+  for (ArrayRef<Family> families : {getDecoderFamilies(), getGptFamilies(), getEncoderFamilies()})
     for (const Family &family : families)
       visit(family);
 }
