@@ -76,7 +76,7 @@ static bool standsAlone(std::string_view text, size_t begin, size_t end) {
   return end == text.size() || !unicode::isWord(nextCodePoint(text, end));
 }
 
-void AddedTokenMatcher::split(std::string_view text, Sink sink) const {
+void AddedTokenMatcher::split(std::string_view text, bool specialIsText, Sink sink) const {
   size_t done = 0;
   for (size_t at = 0; !patterns.empty() && at < text.size();) {
     size_t end = at;
@@ -87,6 +87,8 @@ void AddedTokenMatcher::split(std::string_view text, Sink sink) const {
     }
     size_t begin = at;
     at = end;
+    if (token->special && specialIsText)
+      continue;
     if (token->singleWord && !standsAlone(text, begin, end))
       continue;
     if (token->lstrip)

@@ -49,8 +49,9 @@ public:
   /// Takes a stretch of text between tokens (with id -1) or a token.
   using Sink = FunctionRef<void(size_t begin, size_t end, int64_t id)>;
 
-  /// Cuts `text` (well-formed UTF-8) at its tokens.
-  void split(std::string_view text, Sink sink) const;
+  /// Cuts `text` (well-formed UTF-8) at its tokens; with `specialIsText` special
+  /// ones are passed over.
+  void split(std::string_view text, bool specialIsText, Sink sink) const;
 
 private:
   /// The token that begins at `at`, or null, and where its match ends.

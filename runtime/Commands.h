@@ -157,6 +157,8 @@ struct TokenizeRequest {
   /// The input is a JSON list of texts, or of pairs of texts (of lists of ids for
   /// detokenize), and the output a JSON list with a line for each.
   bool batch = false;
+  /// Special tokens in the text are text like any other, and none is added.
+  bool plain = false;
   /// With JSON: which of two texts each id belongs to, as the tokenizer says.
   bool typeIds = false;
   /// Says on the log how fast it was, without reading and writing.

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <ctime>
 #include <nlohmann/json.hpp>
 #include <ostream>
 
@@ -60,13 +61,24 @@ static nlohmann::json parseBatch(const std::string &input, const char *items) {
   return batch;
 }
 
-/// Says how fast `work` went.
-static void logSpeed(Streams streams, std::chrono::steady_clock::time_point start, size_t bytes) {
-  double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  streams.log << fmt::format("{} bytes of text in {:.6f} s, {:.2f} MB/s\n", bytes, seconds,
-                             static_cast<double>(bytes) / 1e6 / std::max(seconds, 1e-9));
-}
+namespace {
+/// Says how long something took.
+class Stopwatch {
+public:
+  void log(std::ostream &out, size_t bytes) const {
+    double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    double cpuSeconds = static_cast<double>(std::clock() - cpuStart) / CLOCKS_PER_SEC;
+    out << fmt::format("{} bytes of text in {:.6f} s, {:.6f} s of CPU time: {:.2f} MB/s\n", bytes,
+                       seconds, cpuSeconds,
+                       static_cast<double>(bytes) / 1e6 / std::max(seconds, 1e-9));
+  }
+
+private:
+  std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
+  std::clock_t cpuStart = std::clock();
+};
+} // namespace
 
 /// Writes what `count` calls of `write` append, a line each, as a JSON list.
 template <typename Write> static void writeList(std::ostream &out, size_t count, Write write) {
@@ -108,9 +120,13 @@ static int tokenizeBatch(const Tokenizer &tokenizer, const std::string &input,
   }
   std::vector<Encoding> encodings;
   encodings.reserve(batch.size());
-  auto start = std::chrono::steady_clock::now();
+  Stopwatch watch;
   for (const Texts &texts : batch) {
-    if (texts.second)
+    if (request.plain && texts.second)
+      throw Error("--plain: pairs of texts are not supported");
+    if (request.plain)
+      encodings.push_back({tokenizer.encodePlain(texts.first), {}});
+    else if (texts.second)
       encodings.push_back(tokenizer.encodePair(texts.first, *texts.second, request.special));
     else if (request.typeIds)
       encodings.push_back(tokenizer.encodeTyped(texts.first, request.special));
@@ -118,7 +134,7 @@ static int tokenizeBatch(const Tokenizer &tokenizer, const std::string &input,
       encodings.push_back({tokenizer.encode(texts.first, request.special), {}});
   }
   if (request.timing)
-    logSpeed(streams, start, bytes);
+    watch.log(streams.log, bytes);
   writeList(streams.out, encodings.size(), [&](size_t i, fmt::memory_buffer &line) {
     appendIds(line, encodings[i], request.typeIds);
   });
@@ -132,10 +148,11 @@ int rt::runTokenize(const TextMaterial &material, const std::string &input,
     return tokenizeBatch(tokenizer, input, request, streams);
   if (!isValidUtf8(input))
     streams.log << "warning: the text is not valid UTF-8; wrong bytes become U+FFFD\n";
-  auto start = std::chrono::steady_clock::now();
-  Encoding encoding = tokenizer.encodeTyped(input, request.special);
+  Stopwatch watch;
+  Encoding encoding = request.plain ? Encoding{tokenizer.encodePlain(input), {}}
+                                    : tokenizer.encodeTyped(input, request.special);
   if (request.timing)
-    logSpeed(streams, start, input.size());
+    watch.log(streams.log, input.size());
   if (request.json) {
     nlohmann::json object = {{"ids", encoding.ids}};
     if (request.typeIds)
@@ -167,13 +184,13 @@ static int detokenizeBatch(const Tokenizer &tokenizer, const std::string &input,
   }
   std::vector<std::string> texts;
   size_t bytes = 0;
-  auto start = std::chrono::steady_clock::now();
+  Stopwatch watch;
   for (const std::vector<int64_t> &ids : batch) {
     texts.push_back(tokenizer.decode(ids, /*skipSpecialTokens=*/!request.special));
     bytes += texts.back().size();
   }
   if (request.timing)
-    logSpeed(streams, start, bytes);
+    watch.log(streams.log, bytes);
   writeList(streams.out, texts.size(), [&](size_t i, fmt::memory_buffer &line) {
     line.append(nlohmann::json(texts[i]).dump());
   });
@@ -187,10 +204,10 @@ int rt::runDetokenize(const TextMaterial &material, const std::string &input,
     return detokenizeBatch(tokenizer, input, request, streams);
   std::vector<int64_t> ids = parseIds(input);
   checkIds(ids, tokenizer);
-  auto start = std::chrono::steady_clock::now();
+  Stopwatch watch;
   std::string text = tokenizer.decode(ids, /*skipSpecialTokens=*/!request.special);
   if (request.timing)
-    logSpeed(streams, start, text.size());
+    watch.log(streams.log, text.size());
   if (request.json)
     streams.out << nlohmann::json{{"text", text}}.dump() << "\n";
   else

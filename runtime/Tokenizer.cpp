@@ -151,11 +151,11 @@ Tokenizer Tokenizer::fromJson(const std::string &tokenizerJson,
 // Encoding and decoding
 //===----------------------------------------------------------------------===//
 
-void Tokenizer::Data::encodeStretch(Session &session, Piece stretch,
+void Tokenizer::Data::encodeStretch(Session &session, Piece stretch, bool specialIsText,
                                     std::vector<int64_t> &ids) const {
   stretch.text = normalizer.apply(stretch.text, session.buffers, stretch.atStart);
   auto encodeWord = [&](Piece word) { session.model->encode(word.text, ids); };
-  normalizedMatcher.split(stretch.text, [&](size_t begin, size_t end, int64_t id) {
+  normalizedMatcher.split(stretch.text, specialIsText, [&](size_t begin, size_t end, int64_t id) {
     if (id >= 0)
       ids.push_back(id);
     else
@@ -164,7 +164,8 @@ void Tokenizer::Data::encodeStretch(Session &session, Piece stretch,
   });
 }
 
-void Tokenizer::Data::encode(std::string_view text, std::vector<int64_t> &ids) const {
+void Tokenizer::Data::encode(std::string_view text, bool specialIsText,
+                             std::vector<int64_t> &ids) const {
   std::string repaired;
   if (!isValidUtf8(text)) {
     repaired = repairUtf8(text);
@@ -180,11 +181,11 @@ void Tokenizer::Data::encode(std::string_view text, std::vector<int64_t> &ids) c
   }
   if (!session)
     session = std::make_unique<Session>(Session{model->makeSession(), {}});
-  rawMatcher.split(text, [&](size_t begin, size_t end, int64_t id) {
+  rawMatcher.split(text, specialIsText, [&](size_t begin, size_t end, int64_t id) {
     if (id >= 0)
       ids.push_back(id);
     else
-      encodeStretch(*session, {text.substr(begin, end - begin), begin == 0}, ids);
+      encodeStretch(*session, {text.substr(begin, end - begin), begin == 0}, specialIsText, ids);
   });
   // One long text may not hold its memory for good.
   constexpr size_t mostKept = size_t(1) << 22;
@@ -197,23 +198,29 @@ void Tokenizer::Data::encode(std::string_view text, std::vector<int64_t> &ids) c
 
 std::vector<int64_t> Tokenizer::encode(std::string_view text, bool addSpecialTokens) const {
   std::vector<int64_t> ids;
-  data->encode(text, ids);
+  data->encode(text, false, ids);
   if (data->postProcessor.keepsSingle())
     return ids;
   return data->postProcessor.apply(ids, addSpecialTokens).ids;
 }
 
+std::vector<int64_t> Tokenizer::encodePlain(std::string_view text) const {
+  std::vector<int64_t> ids;
+  data->encode(text, true, ids);
+  return ids;
+}
+
 Encoding Tokenizer::encodeTyped(std::string_view text, bool addSpecialTokens) const {
   std::vector<int64_t> ids;
-  data->encode(text, ids);
+  data->encode(text, false, ids);
   return data->postProcessor.apply(ids, addSpecialTokens);
 }
 
 Encoding Tokenizer::encodePair(std::string_view first, std::string_view second,
                                bool addSpecialTokens) const {
   std::vector<int64_t> firstIds, secondIds;
-  data->encode(first, firstIds);
-  data->encode(second, secondIds);
+  data->encode(first, false, firstIds);
+  data->encode(second, false, secondIds);
   return data->postProcessor.apply(firstIds, secondIds, addSpecialTokens);
 }
 

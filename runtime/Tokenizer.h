@@ -35,7 +35,11 @@ public:
   std::vector<int64_t> encode(std::string_view text,
                               bool addSpecialTokens = true) const;
 
-  /// The same with type ids.
+  /// The ids of `text` in which special tokens are text like any other, so that
+  /// nobody can write them; none is added either.
+  std::vector<int64_t> encodePlain(std::string_view text) const;
+
+  /// The same as `encode`, with type ids.
   Encoding encodeTyped(std::string_view text, bool addSpecialTokens = true) const;
 
   /// The ids of two texts that a model compares, such as a question and a

@@ -39,14 +39,16 @@ struct Tokenizer::Data {
     Normalizer::Buffers buffers;
   };
 
-  /// Appends the ids of `text`, without what the post-processor adds.
-  void encode(std::string_view text, std::vector<int64_t> &ids) const;
+  /// Appends the ids of `text`, without what the post-processor adds. With
+  /// `specialIsText` special tokens are not looked for.
+  void encode(std::string_view text, bool specialIsText, std::vector<int64_t> &ids) const;
 
   void loadTokens(const nlohmann::json &root, const nlohmann::json &config);
   void loadConfig(const nlohmann::json &config);
 
 private:
-  void encodeStretch(Session &session, Piece stretch, std::vector<int64_t> &ids) const;
+  void encodeStretch(Session &session, Piece stretch, bool specialIsText,
+                     std::vector<int64_t> &ids) const;
   std::vector<AddedToken> readAddedTokens(const nlohmann::json &root,
                                           const nlohmann::json &config) const;
 

@@ -330,7 +330,9 @@ inline void addTokenize(CLI::App &app, rt::TokenizeRequest &request) {
 }
 
 /// What `tokenize` takes besides.
-inline void addTypeIds(CLI::App &app, rt::TokenizeRequest &request) {
+inline void addTokenizeOnly(CLI::App &app, rt::TokenizeRequest &request) {
+  app.add_flag("--plain", request.plain,
+               "Take special tokens in the text as text, and add none");
   app.add_flag("--type-ids", request.typeIds,
                "With --json or --batch: also which of two texts each id belongs to");
 }

@@ -192,7 +192,7 @@ private:
   void addTextCommands() {
     CLI::App *command = subcommand("tokenize", "Text on standard input to ids", Runs::No);
     addTokenize(*command, tokenize);
-    addTypeIds(*command, tokenize);
+    addTokenizeOnly(*command, tokenize);
     command->callback([this] {
       action = [this] {
         return rt::runTokenize(openText(), readStandardInput(), tokenize, standardStreams());

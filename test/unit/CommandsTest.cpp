@@ -387,6 +387,28 @@ TEST(TokenizeCommand, GoesThereAndBack) {
             "the model has no tokenizer (tokenizer.json)");
 }
 
+TEST(TokenizeCommand, TakesBatches) {
+  TextMaterial material;
+  material.tokenizerJson = letterTokenizer();
+  TokenizeRequest batch;
+  batch.batch = true;
+  auto tokenize = [&](const char *input) {
+    return capture([&](Streams s) { return runTokenize(material, input, batch, s); });
+  };
+  auto detokenize = [&](const char *input) {
+    return capture([&](Streams s) { return runDetokenize(material, input, batch, s); });
+  };
+  EXPECT_EQ(tokenize(R"(["bad", "", ["a", "b"]])").out, "[\n[1,0,3],\n[],\n[0,1]\n]\n");
+  EXPECT_EQ(detokenize("[[1,0,3],[]]").out, "[\n\"bad\",\n\"\"\n]\n");
+  EXPECT_EQ(tokenize("{").error, "--batch: expected a JSON list of texts");
+  EXPECT_EQ(tokenize("[1]").error, "--batch: item 0 is neither a text nor a pair of texts");
+  EXPECT_EQ(detokenize("[[1],2]").error, "--batch: item 1 is no list of ids");
+  batch.typeIds = true;
+  EXPECT_EQ(tokenize(R"([["a", "b"]])").out, "[\n{\"ids\":[0,1],\"type_ids\":[0,1]}\n]\n");
+  batch.plain = true;
+  EXPECT_EQ(tokenize(R"([["a", "b"]])").error, "--plain: pairs of texts are not supported");
+}
+
 TEST(ParseIds, ReadsListsAndJson) {
   EXPECT_EQ(parseIds(" 1 2,3\n"), (std::vector<int64_t>{1, 2, 3}));
   EXPECT_EQ(parseIds("[1, -2]"), (std::vector<int64_t>{1, -2}));

@@ -142,6 +142,17 @@ TEST(TokenizerTest, addsSpecialTokensOnRequest) {
   EXPECT_EQ(tokenizer.encode("Hello world", false), without);
 }
 
+TEST(TokenizerTest, takesSpecialTokensAsTextOnRequest) {
+  Json added = Json::array({{{"id", 20}, {"content", "de"}, {"special", true}},
+                            {{"id", 21}, {"content", "bc"}, {"special", false}}});
+  Tokenizer tokenizer = small({{"added_tokens", added}});
+  EXPECT_EQ(tokenizer.encode("adebc"), (Ids{1, 9, 21}));
+  EXPECT_EQ(tokenizer.encodePlain("adebc"), (Ids{1, 9, 21}));
+  tokenizer = small({{"added_tokens", {{{"id", 20}, {"content", "dx"}, {"special", true}}}}});
+  EXPECT_EQ(tokenizer.encode("adx"), (Ids{1, 20}));
+  EXPECT_EQ(tokenizer.encodePlain("adx"), (Ids{1, 4, 0}));
+}
+
 //===----------------------------------------------------------------------===//
 // The model
 //===----------------------------------------------------------------------===//
