@@ -31,26 +31,38 @@ static Value makeMlp(GraphMaker &make, Value input, int64_t layer, const MlpModu
   return make.linear(active, modules.down, layer, name + ".down_proj");
 }
 
-/// The experts that each token takes, [B, S, K], and their weights in f32.
+/// The experts that each token takes, [B, S, K], and their weights in f32: the softmax over all
+/// experts, or with `normalize` over the chosen ones. The choice is made by the logits, which the
+/// softmax orders alike: they are in memory, and a comparison of them is exact.
 static std::pair<Value, Value> makeRouter(GraphMaker &make, Value input, int64_t layer) {
   const ExpertsConfig &experts = make.config.experts;
   OpBuilder &builder = make.builder;
   StringRef name = "mlp.router";
   Value logits = make.linear(input, Module::Router, layer, name, make.f32());
-  Value probabilities = graph::SoftmaxOp::create(builder, make.at(name), logits.getType(), logits,
-                                                 builder.getI64IntegerAttr(2));
   auto chosen = graph::TopKOp::create(
       builder, make.at(name),
       TypeRange{make.type({experts.perToken}, make.f32()),
                 make.type({experts.perToken}, builder.getI32Type())},
-      probabilities, builder.getI64IntegerAttr(experts.perToken));
-  Value weights = chosen.getValues();
+      logits, builder.getI64IntegerAttr(experts.perToken));
+  Value values = chosen.getValues();
   if (experts.normalize) {
-    Value sum = graph::ReduceOp::create(builder, make.at(name), make.type({}, make.f32()),
-                                        graph::ReduceKind::sum, weights, ArrayRef<int64_t>{2});
-    sum = make.broadcast(sum, {0, 1}, typeOf(weights), name);
-    weights = graph::DivOp::create(builder, make.at(name), weights, sum);
+    Value weights = graph::SoftmaxOp::create(builder, make.at(name), values.getType(), values,
+                                             builder.getI64IntegerAttr(2));
+    return {chosen.getIndices(), weights};
   }
+  auto reduce = [&](graph::ReduceKind kind, Value value) -> Value {
+    return graph::ReduceOp::create(builder, make.at(name), make.type({}, make.f32()), kind, value,
+                                   ArrayRef<int64_t>{2});
+  };
+  Value largest = reduce(graph::ReduceKind::max, logits);
+  auto exponential = [&](Value value) -> Value {
+    Value shift = make.broadcast(largest, {0, 1}, typeOf(value), name);
+    value = graph::SubOp::create(builder, make.at(name), value, shift);
+    return graph::ExpOp::create(builder, make.at(name), value);
+  };
+  Value sum = reduce(graph::ReduceKind::sum, exponential(logits));
+  sum = make.broadcast(sum, {0, 1}, typeOf(values), name);
+  Value weights = graph::DivOp::create(builder, make.at(name), exponential(values), sum);
   return {chosen.getIndices(), weights};
 }
 
