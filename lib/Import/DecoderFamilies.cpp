@@ -160,7 +160,7 @@ static void configureGemma2(ConfigFields &fields, ModelConfig &config) {
   configureGemma(fields, config);
   config.placement.after = true;
   // GGUF files do not say it: of these sizes alone it is not the head size.
-  bool large = config.layers == 46 || config.layers == 62;
+  bool large = (config.layers == 46 || config.layers == 62) && config.heads > 0;
   int64_t usual = config.isGguf && large ? config.hidden / config.heads : config.headDim;
   double scalar = fields.number({"query_pre_attn_scalar"}).value_or(static_cast<double>(usual));
   config.attentionScale = scalar > 0 ? 1 / std::sqrt(scalar) : 0;

@@ -11,6 +11,7 @@
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/ADT/Twine.h"
 
+#include <algorithm>
 #include <cmath>
 
 using namespace llvm;
@@ -109,7 +110,7 @@ static void readCommonConfig(ConfigFields &fields, ModelConfig &config) {
   config.vocabulary = fields.needInteger({"vocab_size"});
   config.heads = fields.needInteger({"num_attention_heads", "n_head", "n_heads"});
   config.intermediate = fields.integer({"intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"})
-                            .value_or(4 * config.hidden);
+                            .value_or(4 * std::clamp<int64_t>(config.hidden, 0, maxExtent));
   config.keyHeads = fields.integer({"num_key_value_heads", "num_kv_heads"}).value_or(config.heads);
   int64_t split = config.heads > 0 ? config.hidden / config.heads : 0;
   std::optional<int64_t> headDim = fields.integer({"head_dim"});
@@ -217,8 +218,8 @@ Expected<ModelConfig> importer::readModelConfig(const Family &family, ConfigFiel
   // Dynamic scaling goes beyond the positions that a configuration says.
   const RopeConfig &rope = config.ropes.front();
   if (rope.type == "dynamic" && rope.factor >= 1 && rope.factor < 1 << 16)
-    config.contextLength =
-        static_cast<int64_t>(static_cast<double>(config.contextLength) * rope.factor);
+    config.contextLength = static_cast<int64_t>(
+        std::clamp(static_cast<double>(config.contextLength) * rope.factor, -0x1p60, 0x1p60));
   family.configure(fields, config);
   readLayerTypes(fields, config);
   config.keyNames.insert(fields.foundNames().begin(), fields.foundNames().end());
