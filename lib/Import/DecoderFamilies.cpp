@@ -160,8 +160,9 @@ static void configureGemma2(ConfigFields &fields, ModelConfig &config) {
   configureGemma(fields, config);
   config.placement.after = true;
   // GGUF files do not say it: of these sizes alone it is not the head size.
-  bool large = (config.layers == 46 || config.layers == 62) && config.heads > 0;
-  int64_t usual = config.isGguf && large ? config.hidden / config.heads : config.headDim;
+  bool large = config.layers == 46 || config.layers == 62;
+  int64_t usual =
+      config.isGguf && large && config.heads > 0 ? config.hidden / config.heads : config.headDim;
   double scalar = fields.number({"query_pre_attn_scalar"}).value_or(static_cast<double>(usual));
   config.attentionScale = scalar > 0 ? 1 / std::sqrt(scalar) : 0;
   config.attentionSoftcap = fields.number({"attn_logit_softcapping"}).value_or(0);

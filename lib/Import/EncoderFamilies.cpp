@@ -6,8 +6,6 @@
 
 #include "Families.h"
 
-#include <algorithm>
-
 using namespace llvm;
 using namespace mlsys;
 using namespace mlsys::importer;
@@ -44,15 +42,15 @@ static void configureBert(ConfigFields &fields, ModelConfig &config) {
 /// Positions begin behind the one of the padding token.
 static void configureRoberta(ConfigFields &fields, ModelConfig &config) {
   configureBert(fields, config);
-  // No sum of what a file says may overflow; the checks come later.
-  constexpr int64_t largest = int64_t(1) << 32;
-  config.firstPosition =
-      std::clamp<int64_t>(fields.integer({"pad_token_id"}).value_or(1), -1, largest) + 1;
+  int64_t padding = fields.integer({"pad_token_id"}).value_or(1);
+  if (padding < 0 || padding >= config.contextLength)
+    return fields.fail("pad_token_id is " + Twine(padding) + ", expected a position below " +
+                       Twine(config.contextLength));
+  config.firstPosition = padding + 1;
   // GGUF files hold the table from there on.
   if (config.isGguf)
     config.firstPosition = 0;
-  config.contextLength =
-      std::clamp<int64_t>(config.contextLength, 0, largest) - config.firstPosition;
+  config.contextLength -= config.firstPosition;
   config.learnedPositions = config.contextLength;
 }
 

@@ -109,8 +109,10 @@ static void readCommonConfig(ConfigFields &fields, ModelConfig &config) {
   config.hidden = fields.needInteger({"hidden_size", "n_embd", "d_model"});
   config.vocabulary = fields.needInteger({"vocab_size"});
   config.heads = fields.needInteger({"num_attention_heads", "n_head", "n_heads"});
-  config.intermediate = fields.integer({"intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"})
-                            .value_or(4 * std::clamp<int64_t>(config.hidden, 0, maxExtent));
+  // What is too large is refused later.
+  int64_t usual = 4 * std::clamp<int64_t>(config.hidden, 0, maxExtent);
+  config.intermediate =
+      fields.integer({"intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"}).value_or(usual);
   config.keyHeads = fields.integer({"num_key_value_heads", "num_kv_heads"}).value_or(config.heads);
   int64_t split = config.heads > 0 ? config.hidden / config.heads : 0;
   std::optional<int64_t> headDim = fields.integer({"head_dim"});
@@ -198,6 +200,11 @@ static Error checkModelConfig(const ModelConfig &config) {
     if (layer.window < 0 || layer.window > maxExtent)
       return makeError(config.file + ": sliding_window is " + Twine(layer.window) + ", expected 1 to " +
                        Twine(maxExtent));
+  // At most 2^28 each of the other two.
+  if (config.experts.count * std::max(config.experts.intermediate, config.experts.sharedIntermediate) >
+      maxExtent)
+    return makeError(config.file + ": all experts together have more than " + Twine(maxExtent) +
+                     " rows");
   if (!(config.normEpsilon >= 0 && config.normEpsilon < 1))
     return makeError(config.file + ": the epsilon of the norms is not between 0 and 1");
   for (double number : {config.attentionSoftcap, config.finalSoftcap, config.attentionScale, config.clampQkv})
@@ -217,9 +224,10 @@ Expected<ModelConfig> importer::readModelConfig(const Family &family, ConfigFiel
     return makeError(fields.error());
   // Dynamic scaling goes beyond the positions that a configuration says.
   const RopeConfig &rope = config.ropes.front();
-  if (rope.type == "dynamic" && rope.factor >= 1 && rope.factor < 1 << 16)
-    config.contextLength = static_cast<int64_t>(
-        std::clamp(static_cast<double>(config.contextLength) * rope.factor, -0x1p60, 0x1p60));
+  if (rope.type == "dynamic" && rope.factor >= 1 && rope.factor < 1 << 16 &&
+      config.contextLength > 0 && config.contextLength <= maxExtent)
+    config.contextLength =
+        static_cast<int64_t>(static_cast<double>(config.contextLength) * rope.factor);
   family.configure(fields, config);
   readLayerTypes(fields, config);
   config.keyNames.insert(fields.foundNames().begin(), fields.foundNames().end());
