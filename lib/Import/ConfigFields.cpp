@@ -60,8 +60,15 @@ std::optional<T> ConfigFields::get(Keys keys, StringRef expected, F convert) {
   return result;
 }
 
+std::optional<int64_t> importer::integerOf(const json::Value &value) {
+  std::optional<double> number = value.getAsNumber();
+  if (number && *number >= 0x1p63 && !value.getAsUINT64())
+    return std::nullopt;
+  return value.getAsInteger();
+}
+
 std::optional<int64_t> ConfigFields::integer(Keys keys) {
-  return get<int64_t>(keys, "an integer", [](const json::Value &v) { return v.getAsInteger(); });
+  return get<int64_t>(keys, "an integer", integerOf);
 }
 
 std::optional<double> ConfigFields::number(Keys keys) {

@@ -23,6 +23,10 @@ namespace mlsys::importer {
 /// How a file writes a key: config.json as it is, GGUF as "llama.block_count".
 using KeySpelling = std::function<std::string(llvm::StringRef key)>;
 
+/// The integer that a JSON number is, if it is one and fits. As Value::getAsInteger,
+/// but 2^63 written with a fraction or an exponent does not fit, either.
+std::optional<int64_t> integerOf(const llvm::json::Value &value);
+
 /// A JSON object's entries. The first entry of a wrong type, or that is missing
 /// although needed, is kept as the error; null counts as absent. Where several
 /// keys are given they are names of one thing, and the first that is there counts.

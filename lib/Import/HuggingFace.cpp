@@ -62,7 +62,7 @@ static Expected<std::vector<int64_t>> tokenIds(const json::Object &object, Strin
   if (!value || value->kind() == json::Value::Null)
     return ids;
   auto add = [&](const json::Value &item) {
-    std::optional<int64_t> id = item.getAsInteger();
+    std::optional<int64_t> id = integerOf(item);
     if (id && *id >= 0)
       ids.push_back(*id);
     return id && *id >= 0;
