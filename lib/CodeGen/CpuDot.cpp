@@ -94,23 +94,10 @@ Value DotLowering::lhsInPlace() {
 //===----------------------------------------------------------------------===//
 
 void DotLowering::emitPrologue(const Block &block) {
-  Value contracted = constant(structure.contracted);
   loop(constant(0), block.rows, 1, [&](Value local) {
     Value row = math.add(block.firstRow, local);
     emitRowReductions(emitter, kernel, row, tiles.width);
-    int64_t width = commonWidth(emitter, {structure.lhs}, tiles.width);
-    Value base = math.mul(local, lhsStride);
-    emitColumns(kernel, math, constant(0), contracted, width, [&](Value column, int64_t width) {
-      Value linear = math.join(row, contracted, column);
-      Value element = emitter.emit(structure.lhs, emitter.delinearize(linear, structure.lhs), width);
-      emitter.store(element, lhs, math.add(base, column));
-    });
-    // The other half of the last pair.
-    if (structure.contracted % 2 != 0) {
-      Type type = cast<MemRefType>(lhs.getType()).getElementType();
-      Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
-      memref::StoreOp::create(b, loc, zero, lhs, math.add(base, structure.contracted));
-    }
+    emitLeftRow(row, local);
   });
 }
 
@@ -146,15 +133,7 @@ LogicalResult DotLowering::run() {
     emitRowBlock(constant(0), kernel.begin, kernel.end);
     return failure(kernel.failed);
   }
-  Value firstRowBlock = math.div(kernel.begin, blocks);
-  Value endRowBlock = math.ceilDiv(kernel.end, blocks);
-  loop(firstRowBlock, endRowBlock, 1, [&](Value rowBlock) {
-    Value base = math.mul(rowBlock, blocks);
-    Value begin = arith::SubIOp::create(
-        b, loc, arith::MaxUIOp::create(b, loc, kernel.begin, base).getResult(), base);
-    Value end = math.min(math.sub(kernel.end, base), constant(blocks));
-    emitRowBlock(rowBlock, begin, end);
-  });
+  forEachSlot([&](Value rowBlock, Value begin, Value end) { emitRowBlock(rowBlock, begin, end); });
   return failure(kernel.failed);
 }
 

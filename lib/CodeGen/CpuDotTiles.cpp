@@ -339,6 +339,34 @@ void CpuDotTiles::emitColumnBlock(const Group &group, Value number, Block block)
   emitEpilogue(group, block);
 }
 
+void CpuDotTiles::emitLeftRow(Value row, Value local) {
+  Value contracted = constant(structure.contracted);
+  int64_t width = commonWidth(emitter, {structure.lhs}, tiles.width);
+  Value base = math.mul(local, lhsStride);
+  emitColumns(kernel, math, constant(0), contracted, width, [&](Value column, int64_t width) {
+    Value linear = math.join(row, contracted, column);
+    Value element = emitter.emit(structure.lhs, emitter.delinearize(linear, structure.lhs), width);
+    emitter.store(element, lhs, math.add(base, column));
+  });
+  // The other half of the last pair.
+  if (structure.contracted % 2 != 0) {
+    Type type = cast<MemRefType>(lhs.getType()).getElementType();
+    Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
+    memref::StoreOp::create(b, loc, zero, lhs, math.add(base, structure.contracted));
+  }
+}
+
+void CpuDotTiles::forEachSlot(llvm::function_ref<void(Value, Value, Value)> body) {
+  Value firstSlot = math.div(kernel.begin, blocks), endSlot = math.ceilDiv(kernel.end, blocks);
+  loop(firstSlot, endSlot, 1, [&](Value slot) {
+    Value base = math.mul(slot, blocks);
+    Value begin = arith::SubIOp::create(
+        b, loc, arith::MaxUIOp::create(b, loc, kernel.begin, base).getResult(), base);
+    Value end = math.min(math.sub(kernel.end, base), constant(blocks));
+    body(slot, begin, end);
+  });
+}
+
 void CpuDotTiles::emitColumnBlocks(const Block &block, Value firstBlock, Value endBlock) {
   for (const Group &group : groups) {
     // The part of the range that lies in this group.

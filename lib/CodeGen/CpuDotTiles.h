@@ -43,6 +43,14 @@ protected:
   /// Rows in scratch, as `tiles` wants them.
   void allocLhs();
 
+  /// Writes left row `row` to row `local` of the scratch, with the prologue.
+  void emitLeftRow(mlir::Value row, mlir::Value local);
+
+  /// Splits the kernel's tasks, `blocks` for each slot (a row block, an expert, ...): calls `body`
+  /// with a slot and its tasks [begin, end).
+  void forEachSlot(
+      llvm::function_ref<void(mlir::Value slot, mlir::Value begin, mlir::Value end)> body);
+
   /// The tasks [firstBlock, endBlock) of the rows of `block`.
   void emitColumnBlocks(const Block &block, mlir::Value firstBlock, mlir::Value endBlock);
 

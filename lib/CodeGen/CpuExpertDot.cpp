@@ -156,23 +156,10 @@ std::pair<Value, Value> ExpertDotLowering::emitRowList(Value row) {
 }
 
 void ExpertDotLowering::emitGather(Value count) {
-  Value contracted = constant(structure.contracted);
-  int64_t width = commonWidth(emitter, {structure.lhs}, tiles.width);
   loop(constant(0), count, 1, [&](Value local) {
     Value number = memref::LoadOp::create(b, loc, rowList, local);
     Value row = arith::IndexCastOp::create(b, loc, b.getIndexType(), number);
-    Value left = math.div(row, structure.rowsPerLeft), base = math.mul(local, lhsStride);
-    emitColumns(kernel, math, constant(0), contracted, width, [&](Value column, int64_t width) {
-      Value linear = math.join(left, contracted, column);
-      Value element = emitter.emit(structure.lhs, emitter.delinearize(linear, structure.lhs), width);
-      emitter.store(element, lhs, math.add(base, column));
-    });
-    // The other half of the last pair.
-    if (structure.contracted % 2 != 0) {
-      Type type = cast<MemRefType>(lhs.getType()).getElementType();
-      Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
-      memref::StoreOp::create(b, loc, zero, lhs, math.add(base, structure.contracted));
-    }
+    emitLeftRow(math.div(row, structure.rowsPerLeft), local);
   });
 }
 
@@ -212,12 +199,7 @@ LogicalResult ExpertDotLowering::run() {
   rowList = kernel.allocScratch(tiles.rowBlock, b.getI64Type());
   experts = kernel.bufferOf(cast<BlockArgument>(behindReshapes(structure.experts)));
   rows = kernel.extent(structure.rows);
-  Value firstSlot = math.div(kernel.begin, blocks), endSlot = math.ceilDiv(kernel.end, blocks);
-  loop(firstSlot, endSlot, 1, [&](Value slot) {
-    Value base = math.mul(slot, blocks);
-    Value begin = arith::SubIOp::create(
-        b, loc, arith::MaxUIOp::create(b, loc, kernel.begin, base).getResult(), base);
-    Value end = math.min(math.sub(kernel.end, base), constant(blocks));
+  forEachSlot([&](Value slot, Value begin, Value end) {
     if (!goesByRows()) {
       expert = slot;
       emitExpert(constant(0), begin, end);
