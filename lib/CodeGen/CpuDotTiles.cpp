@@ -15,6 +15,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 #include "llvm/Support/MathExtras.h"
 
@@ -132,7 +133,7 @@ Value CpuDotTiles::asMatrix(Value buffer, int64_t columns) {
 
 void CpuDotTiles::emitRegisterTiles(Value rhs, Value rhsOffset, Value sum, Value column,
                                     const Group &group, const Block &block,
-                                    int64_t firstContracted) {
+                                    const Contraction &contraction) {
   Type rhsType = cast<MemRefType>(rhs.getType()).getElementType();
   MicroKernel micro;
   micro.vectors = tiles.vectors;
@@ -149,22 +150,44 @@ void CpuDotTiles::emitRegisterTiles(Value rhs, Value rhsOffset, Value sum, Value
     for (int64_t first = 0; first < panelColumns; first += micro.columns()) {
       MicroOperands operands;
       operands.lhs = lhs;
-      operands.lhsOffset = math.add(math.mul(lhsRow, lhsStride), firstContracted);
+      operands.lhsOffset = math.add(math.mul(lhsRow, lhsStride), contraction.first);
       operands.lhsStride = lhsStride;
       operands.rhs = rhs;
-      operands.rhsOffset =
-          math.add(rhsOffset, firstContracted * panelColumns + first * micro.pair);
+      operands.rhsOffset = math.add(math.add(rhsOffset, math.mul(contraction.first, panelColumns)),
+                                    first * micro.pair);
       operands.rhsStride = panelColumns * micro.pair;
-      operands.steps =
-          constant(llvm::divideCeil(structure.contracted - firstContracted, micro.pair));
+      operands.steps = constant(llvm::divideCeil(contraction.count, micro.pair));
       operands.tile = sum;
       operands.tileOffset =
           math.add(math.add(math.mul(local, group.columnBlock), column), first);
       operands.tileStride = group.columnBlock;
-      operands.accumulate = firstContracted != 0;
+      operands.accumulate = contraction.accumulate;
       emitMicroKernel(b, loc, micro, operands);
     }
   });
+}
+
+void CpuDotTiles::emitBlocksOfK(Value rhs, Value rhsOffset, Value sum, Value column,
+                                const Group &group, const Block &block) {
+  int64_t contracted = structure.contracted, step = tiles.contractedBlock;
+  if (step >= contracted)
+    return emitRegisterTiles(rhs, rhsOffset, sum, column, group, block,
+                             {constant(0), contracted, /*accumulate=*/false});
+  // All blocks add to the tile, so that they share their code.
+  Value zero = arith::ConstantOp::create(
+      b, loc, b.getZeroAttr(VectorType::get(tiles.width, b.getF32Type())));
+  loop(constant(0), block.rows, 1, [&](Value local) {
+    Value place = math.add(math.mul(local, group.columnBlock), column);
+    for (int64_t first = 0; first < panelColumns; first += tiles.width)
+      vector::StoreOp::create(b, loc, zero, sum, math.add(place, first));
+  });
+  int64_t whole = contracted / step * step;
+  loop(constant(0), constant(whole), step, [&](Value first) {
+    emitRegisterTiles(rhs, rhsOffset, sum, column, group, block, {first, step, true});
+  });
+  if (whole != contracted)
+    emitRegisterTiles(rhs, rhsOffset, sum, column, group, block,
+                      {constant(whole), contracted - whole, true});
 }
 
 /// Two by two tiles of 16 rows and columns. The rows behind the last one are computed
@@ -207,7 +230,8 @@ void CpuDotTiles::emitAmxTiles(Value rhs, Value rhsOffset, Value sum, Value colu
           ValueRange{rows[tile / 2], math.add(column, tile % 2 * tileRows)}, steps.getResult(tile));
   });
   if (whole != structure.contracted)
-    emitRegisterTiles(rhs, rhsOffset, sum, column, group, block, whole);
+    emitRegisterTiles(rhs, rhsOffset, sum, column, group, block,
+                      {constant(whole), structure.contracted - whole, /*accumulate=*/true});
 }
 
 Value CpuDotTiles::emitPackedPanel(const Group &group, Operation *dot, Value panel) {
@@ -255,7 +279,7 @@ void CpuDotTiles::emitPanel(const Group &group, Operation *dot, Value sum, Value
   if (tiles.product == CpuProduct::Amx)
     emitAmxTiles(rhs, offset, sum, column, group, block);
   else
-    emitRegisterTiles(rhs, offset, sum, column, group, block, 0);
+    emitBlocksOfK(rhs, offset, sum, column, group, block);
 }
 
 void CpuDotTiles::emitPanels(const Group &group, const Block &block) {

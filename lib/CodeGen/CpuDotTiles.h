@@ -86,9 +86,18 @@ private:
   void emitPanels(const Group &group, const Block &block);
   void emitPanel(const Group &group, mlir::Operation *dot, mlir::Value sum, mlir::Value panel,
                  mlir::Value column, const Block &block);
+  /// A part of K: its first element, how many there are, and whether to add to the tile.
+  struct Contraction {
+    mlir::Value first;
+    int64_t count;
+    bool accumulate;
+  };
   void emitRegisterTiles(mlir::Value rhs, mlir::Value rhsOffset, mlir::Value sum,
                          mlir::Value column, const Group &group, const Block &block,
-                         int64_t firstContracted);
+                         const Contraction &contraction);
+  /// Register tiles for one block of K after the other.
+  void emitBlocksOfK(mlir::Value rhs, mlir::Value rhsOffset, mlir::Value sum, mlir::Value column,
+                     const Group &group, const Block &block);
   void emitAmxTiles(mlir::Value rhs, mlir::Value rhsOffset, mlir::Value sum, mlir::Value column,
                     const Group &group, const Block &block);
   /// Copies a panel of a right side that is not a constant into order; gives its buffer.

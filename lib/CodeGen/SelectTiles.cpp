@@ -13,6 +13,8 @@ using namespace mlsys;
 
 /// Up to this many rows are one row block: every weight is then read once.
 static constexpr int64_t maxSmallRows = 32;
+/// Rows of a block at most: then weights come from memory once for so many rows.
+static constexpr int64_t maxBlockRows = 96;
 /// A page of memory: rows this far apart fall into the same set of the L1 cache.
 static constexpr int64_t pageBytes = 4096;
 
@@ -35,6 +37,18 @@ static int64_t strideOf(int64_t contracted, int64_t elementBytes) {
   return bytes / elementBytes;
 }
 
+/// A part of `extent` of at most about `limit` elements; if possible one that divides it.
+static int64_t evenBlock(int64_t extent, int64_t limit) {
+  constexpr int64_t step = 16;
+  int64_t parts = llvm::divideCeil(extent, limit);
+  if (parts <= 1)
+    return extent;
+  for (int64_t more = parts; more <= 2 * parts; ++more)
+    if (extent % (more * step) == 0)
+      return extent / more;
+  return llvm::alignTo(llvm::divideCeil(extent, parts), step);
+}
+
 DotTiles mlsys::selectDotTiles(const DotShape &shape, const CpuTarget &target) {
   DotTiles tiles;
   bool bothBf16 = shape.lhsType.isBF16() && shape.rhsType.isBF16();
@@ -47,6 +61,7 @@ DotTiles mlsys::selectDotTiles(const DotShape &shape, const CpuTarget &target) {
   tiles.width = target.vectorWidth;
   int64_t lhsBytes = tiles.product == CpuProduct::Fma ? 4 : 2;
   tiles.lhsStride = strideOf(shape.contracted, lhsBytes);
+  tiles.contractedBlock = shape.contracted;
   bool widens = tiles.product == CpuProduct::Fma && !shape.rhsType.isF32();
   int64_t maxRows = maxRegisterRows(target, tiles.product, widens);
 
@@ -65,9 +80,15 @@ DotTiles mlsys::selectDotTiles(const DotShape &shape, const CpuTarget &target) {
 
   tiles.vectors = tiles.product == CpuProduct::Amx ? panelColumns / tiles.width : 2;
   tiles.unroll = widens ? 1 : 2;
-  // The block of the left side stays in half of the L2 cache, beside panels.
+  // Where a panel and the rows do not stay in the L2 cache, blocks of K do.
+  int64_t rhsBytes = getElementBits(shape.rhsType) / 8;
+  if (tiles.product != CpuProduct::Amx)
+    tiles.contractedBlock =
+        evenBlock(shape.contracted, target.l2Bytes / 8 / (panelColumns * rhsBytes));
+  bool blocked = tiles.contractedBlock < shape.contracted;
   int64_t fitting = std::max(maxRows, target.l2Bytes / 2 / (tiles.lhsStride * lhsBytes));
-  int64_t limit = std::min<int64_t>({fitting, 96, std::max(shape.rows, maxRows)});
+  int64_t limit = std::min<int64_t>({blocked ? maxBlockRows : fitting, maxBlockRows,
+                                     std::max(shape.rows, maxRows)});
   // The register tile and block that leave the last worker the least to do.
   double best = 0;
   int64_t minRows = tiles.product == CpuProduct::Amx ? maxRows : std::max<int64_t>(1, maxRows * 2 / 3);

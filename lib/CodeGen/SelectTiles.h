@@ -33,6 +33,8 @@ struct DotTiles {
   int64_t rowBlock = 1;
   /// The row block is all of M.
   bool oneRowBlock = false;
+  /// Elements of K that all rows of a block are multiplied with before the next ones.
+  int64_t contractedBlock = 1;
   /// Elements between two rows of the left side in scratch.
   int64_t lhsStride = 1;
   /// Steps of K per iteration of the innermost loop.
