@@ -72,11 +72,20 @@ SmallVector<Value> MicroKernelEmitter::initialSums() {
   Value zero;
   if (!operands.accumulate)
     zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(vectorType));
-  for (int64_t row = 0; row < kernel.rows; ++row)
-    for (int64_t vector = 0; vector < kernel.vectors; ++vector)
-      sums.push_back(zero ? zero
-                          : vector::LoadOp::create(b, loc, vectorType, operands.tile,
-                                                   tileIndex(row, vector)));
+  for (int64_t row = 0; row < kernel.rows; ++row) {
+    Value factor;
+    if (operands.rowFactors)
+      factor = vector::BroadcastOp::create(
+          b, loc, vectorType,
+          memref::LoadOp::create(b, loc, operands.rowFactors, indexAdd(b, loc, operands.firstRow, row))
+              .getResult());
+    for (int64_t vector = 0; vector < kernel.vectors; ++vector) {
+      Value sum = zero;
+      if (!sum)
+        sum = vector::LoadOp::create(b, loc, vectorType, operands.tile, tileIndex(row, vector));
+      sums.push_back(factor ? arith::MulFOp::create(b, loc, sum, factor).getResult() : sum);
+    }
+  }
   return sums;
 }
 

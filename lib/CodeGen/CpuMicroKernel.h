@@ -45,6 +45,9 @@ struct MicroOperands {
   int64_t tileStride = 0;
   /// Add to what the tile holds.
   bool accumulate = false;
+  /// When not null: an f32 buffer with a factor for each row, by which what the tile holds is
+  /// multiplied first; `firstRow` is the tile's first row in it.
+  mlir::Value rowFactors, firstRow;
 };
 
 /// tile[r, c] (+)= sum over k of lhs[r, k] * rhs[k, c].

@@ -81,7 +81,7 @@ DotTiles mlsys::selectDotTiles(const DotShape &shape, const CpuTarget &target) {
   tiles.vectors = tiles.product == CpuProduct::Amx ? panelColumns / tiles.width : 2;
   tiles.unroll = widens ? 1 : 2;
   // Where a panel and the rows do not stay in the L2 cache, blocks of K do.
-  int64_t rhsBytes = getElementBits(shape.rhsType) / 8;
+  int64_t rhsBytes = graph::getElementBits(shape.rhsType) / 8;
   if (tiles.product != CpuProduct::Amx)
     tiles.contractedBlock =
         evenBlock(shape.contracted, target.l2Bytes / 8 / (panelColumns * rhsBytes));
