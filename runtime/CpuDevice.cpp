@@ -29,6 +29,8 @@ using namespace mlsys::rt;
 
 static constexpr size_t alignment = 256;
 static constexpr size_t hugePage = size_t(2) << 20;
+/// From here on memory is made of huge pages.
+static constexpr size_t hugeBytes = size_t(512) << 10;
 /// From the best to the one that needs least.
 static constexpr std::string_view knownIsas[] = {"amx", "avx512bf16", "x86-64-v4", "x86-64-v3"};
 
@@ -155,12 +157,16 @@ public:
   void download(void *destination, const void *source, size_t bytes) override;
   void zero(void *destination, size_t bytes) override;
   void load(const program::TargetProgram &program) override;
-  void launch(const LaunchArgs &args) override;
+  void launch(const LaunchArgs &args) override { launch(args, {}); }
+  void launchAll(std::span<const LaunchArgs> launches) override;
   void synchronize() override {}
 
 private:
   using KernelFunction = void (*)(void *const *buffers, const int64_t *symbols, void *scratch,
                                   int64_t begin, int64_t end);
+
+  /// `ahead` is what the next launch streams through.
+  void launch(const LaunchArgs &args, std::span<const std::byte> ahead);
 
   std::string isa;
   ThreadPool pool;
@@ -215,7 +221,7 @@ void *CpuDevice::allocate(size_t bytes) {
     return nullptr;
   if (bytes > size_t(1) << 46)
     throw Error("cannot allocate {} bytes", bytes);
-  if (bytes < hugePage) {
+  if (bytes < hugeBytes) {
     void *address = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
     if (!address)
       throw Error("not enough memory for {} bytes", bytes);
@@ -303,12 +309,19 @@ void CpuDevice::load(const program::TargetProgram &program) {
   }
 }
 
-void CpuDevice::launch(const LaunchArgs &args) {
+void CpuDevice::launch(const LaunchArgs &args, std::span<const std::byte> ahead) {
   int64_t tasks = checkedMul(checkedMul(args.grid[0], args.grid[1]), args.grid[2]);
   KernelFunction function = kernels[args.kernel];
-  pool.parallelFor(tasks, args.schedule, args.grain, [&](int64_t begin, int64_t end, int worker) {
+  auto share = [&](int64_t begin, int64_t end, int worker) {
     function(args.buffers.data(), args.symbols.data(), scratch[size_t(worker)], begin, end);
-  });
+  };
+  pool.parallelFor(tasks, args.schedule, args.grain, share, ahead);
+}
+
+void CpuDevice::launchAll(std::span<const LaunchArgs> launches) {
+  for (size_t i = 0; i < launches.size(); ++i)
+    launch(launches[i], i + 1 < launches.size() ? launches[i + 1].stream
+                                                : std::span<const std::byte>());
 }
 
 std::unique_ptr<Device> rt::createCpuDevice(const DeviceOptions &options) {

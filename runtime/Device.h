@@ -32,6 +32,8 @@ struct LaunchArgs {
   uint32_t sharedBytes = 0;
   program::Schedule schedule = program::Schedule::Static;
   int64_t grain = 1;
+  /// CPU: packed weights that the tasks stream through in order; may be empty.
+  std::span<const std::byte> stream;
 };
 
 /// Memory and kernels of one processor. Work is issued in order; `download` and
@@ -60,6 +62,11 @@ public:
   /// per device.
   virtual void load(const program::TargetProgram &program) = 0;
   virtual void launch(const LaunchArgs &args) = 0;
+  /// Launches one after the other.
+  virtual void launchAll(std::span<const LaunchArgs> launches) {
+    for (const LaunchArgs &args : launches)
+      launch(args);
+  }
   virtual void synchronize() = 0;
 };
 

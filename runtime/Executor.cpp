@@ -232,6 +232,12 @@ std::unique_ptr<Executor::Binding> Executor::resolve(const program::Function &fu
                     text(function.name()),
                     text(target.constants()->Get(buffer.index())->name()));
       binding->arguments.push_back({buffer.kind(), buffer.index(), ref.offset()});
+      if (buffer.kind() != BufferKind::Constant)
+        continue;
+      const program::Constant &constant = *target.constants()->Get(buffer.index());
+      if (constant.layout() == program::Layout::Panels && constant.bytes() > args.stream.size())
+        args.stream = {static_cast<const std::byte *>(constants[buffer.index()]),
+                       size_t(constant.bytes())};
     }
     for (uint32_t s = 0; s < length(launch.symbols()); ++s)
       binding->symbolArguments.push_back(evaluate(*launch.symbols()->Get(s), symbols));
@@ -321,8 +327,7 @@ void Executor::run(uint32_t index, std::span<const InputTensor> inputs,
   for (size_t i = 0; i < inputs.size(); ++i)
     if (inputs[i].data)
       device.upload(inputMemory.address(i), inputs[i].data, binding.inputBytes[i]);
-  for (const LaunchArgs &launch : binding.launches)
-    device.launch(launch);
+  device.launchAll(binding.launches);
   for (size_t i = 0; i < outputs.size(); ++i)
     device.download(outputs[i], outputMemory.address(i), binding.outputBytes[i]);
   device.synchronize();

@@ -68,6 +68,15 @@ void MappedFile::prefetch() const {
     ::madvise(address, byteCount, MADV_WILLNEED);
 }
 
+void MappedFile::release(std::span<const std::byte> bytes) {
+  if (bytes.empty())
+    return;
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  auto begin = reinterpret_cast<uintptr_t>(bytes.data()) / page * page;
+  auto end = (reinterpret_cast<uintptr_t>(bytes.data()) + bytes.size() + page - 1) / page * page;
+  ::madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
+}
+
 void MappedFile::unmap() noexcept {
   if (address)
     ::munmap(address, byteCount);

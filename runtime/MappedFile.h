@@ -32,6 +32,10 @@ public:
   /// Asks the system to read ahead in the whole file.
   void prefetch() const;
 
+  /// Gives the memory of the pages that `bytes` lie in back; reading them again reads the file again.
+  /// `bytes` are part of any mapping of a file that was never written to, not of other memory.
+  static void release(std::span<const std::byte> bytes);
+
 private:
   void unmap() noexcept;
 

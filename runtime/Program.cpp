@@ -101,6 +101,7 @@ LoadedProgram LoadedProgram::fromFile(const std::string &path) {
   LoadedProgram loaded;
   loaded.memory = std::shared_ptr<const void>(
       address, [size](const void *mapped) { ::munmap(const_cast<void *>(mapped), size); });
+  loaded.mapped = true;
   loaded.source = path;
   loaded.base = std::filesystem::path(path).parent_path().string();
 

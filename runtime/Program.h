@@ -55,6 +55,8 @@ public:
   const program::Program *operator->() const { return root; }
   /// The bytes that sources with `file == -1` lie in.
   std::span<const std::byte> appendedData() const { return appended; }
+  /// True when the program and its appended data are part of a mapped file.
+  bool isMapped() const { return mapped; }
   /// The folder that relative weight paths start from.
   const std::string &baseDir() const { return base; }
   /// The file's path, or "compiled model" for a program in memory.
@@ -68,6 +70,7 @@ private:
   std::shared_ptr<const void> memory;
   const program::Program *root = nullptr;
   std::span<const std::byte> appended;
+  bool mapped = false;
   std::string base, source;
 };
 

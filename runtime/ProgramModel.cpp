@@ -51,8 +51,13 @@ public:
 
 private:
   void loadConstants(const OpenOptions &options);
+  void placeConstants(const std::vector<bool> &used);
+  void freeMemory();
 
+  /// The address of each constant that is used; null for the others.
   std::vector<void *> constants;
+  /// What they were allocated as.
+  std::vector<void *> blocks;
 };
 
 class ProgramLanguageModel : public LanguageModel {
@@ -124,19 +129,48 @@ ProgramOnDevice::ProgramOnDevice(LoadedProgram loaded, const OpenOptions &option
     loadConstants(options);
     executor = std::make_unique<Executor>(*target, *device, constants);
   } catch (...) {
-    for (void *address : constants)
-      device->free(address);
+    freeMemory();
     throw;
   }
 }
 
 ProgramOnDevice::~ProgramOnDevice() {
   executor.reset();
-  for (void *address : constants)
-    if (address)
-      device->free(address);
+  freeMemory();
+}
+
+void ProgramOnDevice::freeMemory() {
+  for (void *block : blocks)
+    device->free(block);
   if (cache)
     device->free(cache);
+}
+
+/// On the CPU all constants lie in one block, so that small ones, too, are on large pages and
+/// none wastes the rest of a page. Elsewhere each is an allocation, which a device may guard.
+void ProgramOnDevice::placeConstants(const std::vector<bool> &used) {
+  constexpr int64_t alignment = 256;
+  bool together = device->target() == "cpu";
+  std::vector<int64_t> offsets(used.size());
+  int64_t total = 0;
+  constants.assign(used.size(), nullptr);
+  for (size_t i = 0; i < used.size(); ++i) {
+    if (!used[i])
+      continue;
+    auto bytes = std::max(int64_t(target->constants()->Get(uint32_t(i))->bytes()), int64_t(1));
+    if (together) {
+      offsets[i] = total;
+      total = checkedAdd(total, checkedAdd(bytes, alignment - 1) / alignment * alignment);
+    } else {
+      constants[i] = blocks.emplace_back(device->allocate(size_t(bytes)));
+    }
+  }
+  if (!together || total == 0)
+    return;
+  auto *block = static_cast<std::byte *>(blocks.emplace_back(device->allocate(size_t(total))));
+  for (size_t i = 0; i < used.size(); ++i)
+    if (used[i])
+      constants[i] = block + offsets[i];
 }
 
 void ProgramOnDevice::loadConstants(const OpenOptions &options) {
@@ -154,15 +188,19 @@ void ProgramOnDevice::loadConstants(const OpenOptions &options) {
   for (size_t i = 0; i < used.size(); ++i)
     if (used[i])
       total += target->constants()->Get(uint32_t(i))->bytes();
-  constants.assign(used.size(), nullptr);
+  placeConstants(used);
   if (total == 0)
     return;
-  WeightFiles files(program.get(), program.baseDir(), program.appendedData());
+  WeightFiles files(program.get(), program.baseDir(), program.appendedData(),
+                    program.isMapped());
   ThreadPool pool(options.device.threads);
+  // Memory belongs to the NUMA node whose worker writes it first: with several, each worker loads
+  // the part of a constant that it will read.
+  auto schedule = CpuTopology::detect().nodes > 1 ? program::Schedule::Static
+                                                  : program::Schedule::Dynamic;
   ParallelFor parallelFor = [&](int64_t count,
                                 const std::function<void(int64_t, int64_t)> &body) {
-    pool.parallelFor(count, program::Schedule::Dynamic,
-                     std::max<int64_t>(1, count / (8 * pool.size())),
+    pool.parallelFor(count, schedule, std::max<int64_t>(1, count / (8 * pool.size())),
                      [&](int64_t begin, int64_t end, int) { body(begin, end); });
   };
   std::vector<std::byte> staging;
@@ -172,7 +210,6 @@ void ProgramOnDevice::loadConstants(const OpenOptions &options) {
     const program::Constant &constant = *target->constants()->Get(uint32_t(i));
     if (options.progress)
       options.progress(done, total);
-    constants[i] = device->allocate(std::max<size_t>(constant.bytes(), 1));
     if (device->hostAccessible()) {
       loadConstant(constant, files,
                    {static_cast<std::byte *>(constants[i]), size_t(constant.bytes())},

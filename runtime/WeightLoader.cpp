@@ -5,8 +5,7 @@
 //===----------------------------------------------------------------------===//
 //
 // Work is cut into row blocks and, inside, into pieces of columns small enough
-// that every intermediate stays in the first-level cache; results are written
-// front to back.
+// that every intermediate stays in a cache; results are written front to back.
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/WeightLoader.h"
@@ -33,6 +32,12 @@ using program::WeightSource;
 /// WeightSource.file of data behind the FlatBuffer and of random numbers.
 static constexpr int32_t appendedFile = -1;
 static constexpr int32_t randomFile = -2;
+/// Bytes of a panel that are read at a time: where numbers are converted, so much that it stays in
+/// the first-level cache; where they are copied, runs long enough for memory to be read at speed.
+static constexpr int64_t convertedPanelBytes = 32 << 10;
+static constexpr int64_t copiedPanelBytes = 256 << 10;
+/// Bytes of a constant after which its sources are given back.
+static constexpr int64_t releaseBytes = 8 << 20;
 /// Elements of one task of a row-major constant.
 static constexpr int64_t taskElements = 32768;
 /// Largest Constant.block and Constant.pair.
@@ -44,8 +49,8 @@ static constexpr int64_t maxPair = 64;
 //===----------------------------------------------------------------------===//
 
 WeightFiles::WeightFiles(const program::Program &program, const std::string &folder,
-                         std::span<const std::byte> appended)
-    : appended(appended) {
+                         std::span<const std::byte> appended, bool isMapped)
+    : appended(appended), appendedIsMapped(isMapped) {
   if (!program.weight_files())
     return;
   for (const program::WeightFile *file : *program.weight_files()) {
@@ -91,6 +96,11 @@ std::span<const std::byte> WeightFiles::bytes(const WeightSource &source) const 
                 fileName(source), sourceName(source), source.bytes(), source.offset(),
                 whole.size());
   return whole.subspan(source.offset(), source.bytes());
+}
+
+void WeightFiles::release(const WeightSource &source, std::span<const std::byte> bytes) const {
+  if (source.file() >= 0 || appendedIsMapped)
+    MappedFile::release(bytes);
 }
 
 //===----------------------------------------------------------------------===//
@@ -161,6 +171,36 @@ static Matrix matrixOf(const Constant &constant) {
 // Layouts
 //===----------------------------------------------------------------------===//
 
+namespace {
+/// Gives back, every so often, what one thread has read of a constant.
+class Released {
+public:
+  /// Counts elements of `matrix`, without padding, from `element` on.
+  Released(const RowReader &reader, const Matrix &matrix, int64_t element)
+      : reader(reader), columns(std::max<int64_t>(matrix.columns, 1)), start(element),
+        step(std::max<int64_t>(releaseBytes / matrix.elementBytes, 1)), done(element) {}
+  ~Released() { release(); }
+  Released(const Released &) = delete;
+  Released &operator=(const Released &) = delete;
+
+  /// All elements before `element` have been read.
+  void advance(int64_t element) {
+    done = element;
+    if (done - start >= step)
+      release();
+  }
+
+private:
+  void release() {
+    reader.release(start / columns, (done + columns - 1) / columns);
+    start = done;
+  }
+
+  const RowReader &reader;
+  int64_t columns, start, step, done;
+};
+} // namespace
+
 static void loadRowMajor(const Matrix &matrix, const RowReader &reader, std::byte *out,
                          const ParallelFor &parallelFor) {
   // Rows in their own order are one long row.
@@ -169,6 +209,7 @@ static void loadRowMajor(const Matrix &matrix, const RowReader &reader, std::byt
   int64_t tasksPerRow = (columns + taskElements - 1) / taskElements;
   parallelFor(rows * tasksPerRow, [&](int64_t begin, int64_t end) {
     float scratch[pieceColumns];
+    Released released(reader, matrix, begin / tasksPerRow * columns + begin % tasksPerRow * taskElements);
     for (int64_t task = begin; task < end; ++task) {
       int64_t row = task / tasksPerRow;
       int64_t first = task % tasksPerRow * taskElements;
@@ -177,6 +218,7 @@ static void loadRowMajor(const Matrix &matrix, const RowReader &reader, std::byt
       for (int64_t column = first; column < last; column += step)
         reader.read(row, column, std::min(step, last - column), scratch,
                     out + (row * columns + column) * matrix.elementBytes);
+      released.advance(row * columns + last);
     }
   });
 }
@@ -187,18 +229,25 @@ static void loadPanels(const Constant &constant, const Matrix &matrix, const Row
   int64_t unit = pair * matrix.elementBytes;
   // Pieces begin at a multiple of the source's block and of the pair.
   int64_t piece = std::lcm(pair, std::max<int64_t>(reader.blockSize(), 32));
-  int64_t fitting = std::max<int64_t>(32768 / (block * matrix.elementBytes), 1);
-  piece *= std::max<int64_t>(std::min(fitting, pieceColumns) / piece, 1);
+  int64_t panelBytes = reader.isCopy() ? copiedPanelBytes : convertedPanelBytes;
+  int64_t fitting = std::max<int64_t>(panelBytes / (block * matrix.elementBytes), 1);
+  if (!reader.isCopy())
+    fitting = std::min(fitting, pieceColumns);
+  piece *= std::max<int64_t>(fitting / piece, 1);
   int64_t stride = piece * matrix.elementBytes;
   int64_t matrixPanels = matrix.matrixRows / block + (matrix.matrixRows % block != 0);
   parallelFor(matrix.paddedRows / block, [&](int64_t begin, int64_t end) {
     std::vector<float> scratch(static_cast<size_t>(piece));
     std::vector<std::byte> rows(static_cast<size_t>(block * stride));
+    auto firstRowOf = [&](int64_t panel) {
+      return panel / matrixPanels * matrix.matrixRows + panel % matrixPanels * block;
+    };
+    Released released(reader, matrix, firstRowOf(begin) * matrix.columns);
     for (int64_t panel = begin; panel < end; ++panel) {
       std::byte *destination = out + panel * block * matrix.paddedColumns * matrix.elementBytes;
       int64_t first = panel % matrixPanels * block;
       int64_t present = std::min(block, matrix.matrixRows - first);
-      int64_t firstRow = panel / matrixPanels * matrix.matrixRows + first;
+      int64_t firstRow = firstRowOf(panel);
       if (present < block)
         std::fill(rows.begin(), rows.end(), std::byte(0));
       for (int64_t column = 0; column < matrix.columns; column += piece) {
@@ -213,6 +262,7 @@ static void loadPanels(const Constant &constant, const Matrix &matrix, const Row
         transposeUnits(rows.data(), stride, block, units, unit, destination);
         destination += units * block * unit;
       }
+      released.advance((firstRow + present) * matrix.columns);
     }
   });
 }
@@ -231,6 +281,7 @@ void loadConstant(const Constant &constant, const WeightFiles &files, std::span<
     loadPanels(constant, matrix, reader, out.data(), parallelFor);
   else
     loadRowMajor(matrix, reader, out.data(), parallelFor);
+  reader.releaseAll();
 }
 
 } // namespace mlsys::rt

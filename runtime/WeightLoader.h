@@ -27,12 +27,15 @@ class WeightFiles {
 public:
   /// Maps every weight file of `program`; relative paths start at `folder`.
   /// `appended` is the data region behind the FlatBuffer and outlives this
-  /// object. Throws rt::Error when a file is missing or its size has changed.
+  /// object; `isMapped` says that it is part of a mapped file. Throws rt::Error when a file is missing or its size has changed.
   WeightFiles(const program::Program &program, const std::string &folder,
-              std::span<const std::byte> appended);
+              std::span<const std::byte> appended, bool isMapped = false);
 
   /// The bytes of a source, checked against its file. Throws rt::Error.
   std::span<const std::byte> bytes(const program::WeightSource &source) const;
+
+  /// Gives the memory of bytes of a source back, once they have been read. They may be read again.
+  void release(const program::WeightSource &source, std::span<const std::byte> bytes) const;
 
   /// True for random numbers, which lie in no file.
   static bool isRandom(const program::WeightSource &source);
@@ -43,11 +46,13 @@ public:
 private:
   std::vector<MappedFile> files;
   std::span<const std::byte> appended;
+  bool appendedIsMapped = false;
 };
 
 /// Fills `out`, which has constantBytes() bytes: reads the sources, dequantizes,
 /// takes the rows that they say, in the order that they say, converts to the
-/// constant's type and lays it out. A quantized element is the bf16 number that
+/// constant's type and lays it out. What has been read of the files is given back on the way, so
+/// that weights are in memory once. A quantized element is the bf16 number that
 /// is nearest to its scaled value, whatever the constant's type: this is what
 /// Hugging Face makes of these files, and so f32 and bf16 compute with equal
 /// weights. Throws rt::Error naming the constant and its file.

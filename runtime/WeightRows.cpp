@@ -115,6 +115,7 @@ RowReader::Part RowReader::makePart(const Constant &constant, const WeightSource
     throw Error("{} has rows of {} elements, but blocks of {} have {}", what, matrix.columns,
                 dtypeName(part.from), part.blockElements);
   part.data = files.bytes(source);
+  part.source = &source;
   if (whole) {
     part.end = matrix.rows;
     part.rowGroup = part.rowStride = std::max<int64_t>(matrix.rows, 1);
@@ -123,7 +124,7 @@ RowReader::Part RowReader::makePart(const Constant &constant, const WeightSource
 }
 
 RowReader::RowReader(const Constant &constant, const WeightFiles &files)
-    : matrix(constantRows(constant)), to(constant.dtype()) {
+    : files(files), matrix(constantRows(constant)), to(constant.dtype()) {
   if (!constant.sources() || constant.sources()->size() == 0) {
     // The elements themselves, row-major.
     uint64_t expected = storedBytes(constantName(constant), to, values(constant.shape()));
@@ -263,6 +264,29 @@ void RowReader::read(int64_t row, int64_t column, int64_t count, float *scratch,
   int64_t first = stored * matrix.columns + column;
   convert(*part, part->data.data() + first / part->blockElements * part->blockBytes, count,
           scratch, out);
+}
+
+void RowReader::release(int64_t begin, int64_t end) const {
+  for (const Part &part : parts) {
+    int64_t first = std::max(begin, part.begin), last = std::min(end, part.end) - 1;
+    if (!part.source || part.transposed || first > last)
+      continue;
+    int64_t low = part.storedRow(first), high = part.storedRow(last);
+    for (int64_t row = first; part.unpermuteRows > 0 && row <= last; ++row) {
+      low = std::min(low, part.storedRow(row));
+      high = std::max(high, part.storedRow(row));
+    }
+    auto offset = [&](int64_t row) {
+      return static_cast<size_t>(row * matrix.columns / part.blockElements * part.blockBytes);
+    };
+    files.release(*part.source, part.data.subspan(offset(low), offset(high + 1) - offset(low)));
+  }
+}
+
+void RowReader::releaseAll() const {
+  for (const Part &part : parts)
+    if (part.source)
+      files.release(*part.source, part.data);
 }
 
 } // namespace mlsys::rt

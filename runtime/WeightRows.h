@@ -53,10 +53,17 @@ public:
   /// isCopy(). `scratch` has `count` elements.
   void read(int64_t row, int64_t column, int64_t count, float *scratch, std::byte *out) const;
 
+  /// Gives the memory of the sources of rows [begin, end) back, as WeightFiles::release; a transposed
+  /// source stays until `releaseAll`, for it is read in columns.
+  void release(int64_t begin, int64_t end) const;
+  void releaseAll() const;
+
 private:
   /// One source: rows [begin, end) of the constant.
   struct Part {
     std::span<const std::byte> data;
+    /// Null for data that lies in the program.
+    const program::WeightSource *source = nullptr;
     int64_t begin = 0, end = 0;
     program::DType from = program::DType::F32;
     int64_t blockElements = 1, blockBytes = 0;
@@ -77,6 +84,7 @@ private:
   void convert(const Part &part, const std::byte *source, int64_t count, float *scratch,
                std::byte *out) const;
 
+  const WeightFiles &files;
   ConstantRows matrix;
   program::DType to;
   bool flat = true;

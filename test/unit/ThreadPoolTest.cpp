@@ -8,9 +8,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <numeric>
+#include <thread>
+#include <vector>
 
 using namespace mlsys::rt;
 using mlsys::program::Schedule;
@@ -112,6 +116,92 @@ TEST(ThreadPool, CallersFromOtherThreadsTakeTurns) {
   EXPECT_EQ(sum, 4 * 200 * 10);
 }
 
+/// Workers sleep, spin and arrive in every order, with a core each and without: a lost wake-up
+/// would never return.
+TEST(ThreadPool, NoWakeUpIsLost) {
+  for (int threads : {2, 5, 23}) {
+    ThreadPool pool(threads);
+    std::vector<uint32_t> random(size_t(threads), 1);
+    for (int job = 0; job < 1500; ++job) {
+      std::atomic<int> ran{0};
+      pool.parallelFor(threads, Schedule::Static, 1, [&](int64_t begin, int64_t, int worker) {
+        uint32_t &state = random[size_t(worker)];
+        state = state * 1664525u + 1013904223u + uint32_t(worker);
+        if (state >> 26 == 0)
+          std::this_thread::sleep_for(std::chrono::microseconds(state % 3000));
+        ran += begin >= 0;
+      });
+      ASSERT_EQ(ran, threads);
+      // Now and then long enough for all to fall asleep.
+      if (job % 300 == 0)
+        std::this_thread::sleep_for(std::chrono::milliseconds(4));
+    }
+  }
+}
+
+TEST(ThreadPool, JobsOfFewerTasksThanWorkersFollowEachOther) {
+  ThreadPool pool(9);
+  for (int job = 0; job < 2000; ++job) {
+    int64_t count = job % 11;
+    std::atomic<int64_t> sum{0};
+    pool.parallelFor(count, Schedule::Static, 1, [&](int64_t begin, int64_t end, int worker) {
+      EXPECT_LT(worker, std::max<int64_t>(count, 1));
+      sum += end - begin;
+    });
+    ASSERT_EQ(sum, count);
+  }
+}
+
+TEST(ThreadPool, AheadIsOnlyAHint) {
+  ThreadPool pool(2);
+  std::vector<std::byte> memory(1000);
+  for (size_t size : {size_t(0), size_t(1), size_t(63), memory.size()}) {
+    std::atomic<int64_t> sum{0};
+    pool.parallelFor(
+        5, Schedule::Static, 1, [&](int64_t begin, int64_t end, int) { sum += end - begin; },
+        std::span(memory).first(size));
+    EXPECT_EQ(sum, 5);
+  }
+}
+
+TEST(ThreadPool, PoolsInsidePoolsHaveTheirOwnWorkers) {
+  ThreadPool outer(3), inner(2);
+  std::atomic<int64_t> sum{0};
+  outer.parallelFor(6, Schedule::Static, 1, [&](int64_t begin, int64_t end, int) {
+    inner.parallelFor(4 * (end - begin), Schedule::Dynamic, 1,
+                      [&](int64_t first, int64_t last, int worker) {
+                        EXPECT_LT(worker, inner.size());
+                        sum += last - first;
+                      });
+  });
+  EXPECT_EQ(sum, 24);
+}
+
+/// Fork and join of an empty job: the median of many, in the best of a few rounds, since others
+/// may use the machine.
+TEST(ThreadPool, ForksAndJoinsInTwoMicroseconds) {
+  using Clock = std::chrono::steady_clock;
+  int threads = std::min(2, CpuTopology::detect().defaultThreads());
+  ThreadPool pool(threads);
+  double best = 1e9;
+  for (int round = 0; round < 200 && best > 2000; ++round) {
+    std::vector<double> times;
+    for (int job = 0; job < 501; ++job) {
+      auto start = Clock::now();
+      pool.parallelFor(threads, Schedule::Static, 1, [](int64_t, int64_t, int) {});
+      times.push_back(std::chrono::duration<double, std::nano>(Clock::now() - start).count());
+    }
+    std::nth_element(times.begin(), times.begin() + 250, times.end());
+    best = std::min(best, times[250]);
+  }
+  RecordProperty("nanoseconds", int(best));
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  EXPECT_LT(best, 100000);
+#else
+  EXPECT_LT(best, 2000) << "the machine is busy, or fork and join have become slow";
+#endif
+}
+
 TEST(ThreadPool, RefusesWrongSizes) {
   EXPECT_THROW(ThreadPool(-1), Error);
   EXPECT_THROW(ThreadPool(100000), Error);
@@ -121,6 +211,7 @@ TEST(CpuTopology, FindsACore) {
   CpuTopology topology = CpuTopology::detect();
   EXPECT_GE(topology.cores.size(), 1u);
   EXPECT_GE(topology.defaultThreads(), 1);
+  EXPECT_GE(topology.nodes, 1);
 }
 
 } // namespace

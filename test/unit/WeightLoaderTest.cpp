@@ -11,8 +11,10 @@
 #include "runtime/Program.h"
 #include "runtime/WeightLoader.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <fstream>
 
 using namespace mlsys;
 using namespace mlsys::rt;
@@ -435,4 +437,52 @@ TEST(WeightLoader, BadConstants) {
   vector.matrix({64}, DType::Q8_0, DType::F32).from(std::vector<uint8_t>(68));
   vector.constant.sources[0]->unpermute_rows = 4;
   EXPECT_ERROR(vector.load(), "has rows of 1 elements, but blocks of q8_0 have 32");
+}
+
+/// Bytes of mapped files that are in this process's memory now.
+static int64_t mappedBytesInMemory() {
+  std::ifstream status("/proc/self/status");
+  for (std::string name; status >> name;) {
+    int64_t kibibytes = 0;
+    if (name == "RssFile:" && status >> kibibytes)
+      return kibibytes << 10;
+  }
+  return 0;
+}
+
+// A file that is read whole must not stay in memory beside the constants.
+TEST(WeightLoader, GivesTheFilesBack) {
+  constexpr int64_t rows = 4096, columns = 2048, slack = 4 << 20, released = 8 << 20;
+  TempFolder folder;
+  folder.write("weights", std::string(size_t(rows * columns * 4), 'a'));
+  for (int64_t pair : {0, 1}) {
+    Loading loading;
+    loading.matrix({rows, columns}, DType::F32, DType::F32);
+    if (pair)
+      loading.panels(32, pair);
+    loading.constant.sources[0]->file = 0;
+    program::ProgramT root;
+    root.weight_files.push_back(std::make_unique<program::WeightFileT>());
+    root.weight_files[0]->path = "weights";
+    root.weight_files[0]->size = uint64_t(rows * columns * 4);
+    flatbuffers::FlatBufferBuilder programs, constants;
+    programs.Finish(program::Program::Pack(programs, &root));
+    constants.Finish(program::Constant::Pack(constants, &loading.constant));
+    WeightFiles files(*flatbuffers::GetRoot<program::Program>(programs.GetBufferPointer()),
+                      folder.path(), {});
+    std::vector<std::byte> out(loading.constant.bytes);
+    int64_t before = mappedBytesInMemory(), most = 0;
+    ASSERT_GT(before, 0);
+    auto inPieces = [&](int64_t count, const std::function<void(int64_t, int64_t)> &body) {
+      for (int64_t begin = 0; begin < count; begin += 16) {
+        body(begin, std::min(begin + 16, count));
+        most = std::max(most, mappedBytesInMemory());
+      }
+    };
+    loadConstant(*flatbuffers::GetRoot<program::Constant>(constants.GetBufferPointer()), files,
+                 out, inPieces);
+    EXPECT_EQ(out.back(), std::byte('a'));
+    EXPECT_LT(most - before, released + slack) << "while it is loaded, pair " << pair;
+    EXPECT_LT(mappedBytesInMemory() - before, slack) << "afterwards, pair " << pair;
+  }
 }
