@@ -28,7 +28,7 @@ using namespace mlsys::graph;
 /// Rows that the AMX register tile covers.
 static constexpr int64_t amxRows = 32;
 
-static int64_t pairOf(Type rhsType) { return rhsType.isF32() ? 1 : 2; }
+static int64_t pairOf(Type rhsType) { return getPanelPair(rhsType); }
 
 /// The buffer of a dot's right side.
 static BlockArgument rightArgument(Operation *dot) { return cast<BlockArgument>(getRight(dot)); }

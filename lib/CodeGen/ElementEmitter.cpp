@@ -187,11 +187,21 @@ SmallVector<Value> ElementEmitter::reshapeIndices(ValueRange indices, RankedTens
 // Memory
 //===----------------------------------------------------------------------===//
 
+/// One element or a vector as it is computed with.
+Value ElementEmitter::widen(Value loaded) {
+  Type element = getElementTypeOrSelf(loaded.getType()), compute = getComputeType(element);
+  if (compute == element)
+    return loaded;
+  auto vector = dyn_cast<VectorType>(loaded.getType());
+  return arith::ExtFOp::create(
+      kernel.builder, kernel.loc,
+      vector ? Type(VectorType::get(vector.getShape(), compute)) : compute, loaded);
+}
+
 Value ElementEmitter::load(Value buffer, Value linear, int64_t width) {
   OpBuilder &builder = kernel.builder;
   Location loc = kernel.loc;
   Type element = cast<MemRefType>(buffer.getType()).getElementType();
-  Type compute = getComputeType(element);
   Value result;
   if (width == 1) {
     result = memref::LoadOp::create(builder, loc, buffer, linear);
@@ -204,10 +214,43 @@ Value ElementEmitter::load(Value buffer, Value linear, int64_t width) {
   } else {
     result = vector::LoadOp::create(builder, loc, VectorType::get({width}, element), buffer, linear);
   }
-  if (compute == element)
-    return result;
-  Type type = width == 1 ? compute : Type(VectorType::get({width}, compute));
-  return arith::ExtFOp::create(builder, loc, type, result);
+  return widen(result);
+}
+
+/// In a panel the elements of a row lie apart, a pair here and a pair there.
+Value ElementEmitter::loadFromPanels(BlockArgument table, ValueRange indices, int64_t width) {
+  OpBuilder &builder = kernel.builder;
+  Location loc = kernel.loc;
+  Value buffer = kernel.bufferOf(table), row = indices[0], column = indices[1];
+  Type element = cast<MemRefType>(buffer.getType()).getElementType();
+  int64_t pair = getPanelPair(element), step = panelColumns * pair;
+  int64_t steps = llvm::divideCeil(typeOf(table).getDimSize(1), pair);
+  Value first = math.join(math.join(math.div(row, panelColumns), math.constant(steps),
+                                    math.div(column, pair)),
+                          math.constant(step), math.mul(math.mod(row, panelColumns), pair));
+  if (width == 1)
+    return widen(memref::LoadOp::create(builder, loc, buffer,
+                                        math.add(first, math.mod(column, math.constant(pair)))));
+  assert(width % pair == 0 && "a vector is made of whole pairs");
+  int64_t bits = pair * getElementBits(element);
+  Type word = pair == 1 ? element : Type(builder.getIntegerType(bits));
+  SmallVector<Value> words;
+  for (int64_t place = 0; place < width / pair; ++place) {
+    Value index = math.add(first, place * step);
+    if (pair == 1) {
+      words.push_back(memref::LoadOp::create(builder, loc, buffer, index));
+      continue;
+    }
+    Value loaded =
+        vector::LoadOp::create(builder, loc, VectorType::get({pair}, element), buffer, index);
+    Value asWord = vector::BitCastOp::create(builder, loc, VectorType::get({1}, word), loaded);
+    words.push_back(vector::ExtractOp::create(builder, loc, asWord, 0));
+  }
+  Value result = vector::FromElementsOp::create(builder, loc,
+                                                VectorType::get({width / pair}, word), words);
+  if (pair > 1)
+    result = vector::BitCastOp::create(builder, loc, VectorType::get({width}, element), result);
+  return widen(result);
 }
 
 void ElementEmitter::store(Value element, Value buffer, Value linear) {
@@ -256,8 +299,11 @@ Value ElementEmitter::emitUncached(Value value, ValueRange indices, int64_t widt
   if (auto found = sources.find(value); found != sources.end())
     return found->second(indices, width);
   RankedTensorType type = typeOf(value);
-  if (auto argument = dyn_cast<BlockArgument>(value))
+  if (auto argument = dyn_cast<BlockArgument>(value)) {
+    if (kernel.packedTables.contains(argument.getArgNumber()))
+      return loadFromPanels(argument, indices, width);
     return load(kernel.bufferOf(argument), linearize(indices, type), width);
+  }
   Operation *op = value.getDefiningOp();
   if (isElementwise(op)) {
     SmallVector<Value> operands;

@@ -20,13 +20,53 @@ Value mlsys::getBaseLayer(Value layer) {
   return layer;
 }
 
+//===----------------------------------------------------------------------===//
+// Packed weights
+//===----------------------------------------------------------------------===//
+
+/// The weight that an operand of an operation in a fusion is; null when it is none.
+static WeightOp getWeight(FusionOp fusion, Value operand) {
+  auto argument = dyn_cast<BlockArgument>(operand);
+  if (!argument)
+    return {};
+  return fusion.getInputs()[argument.getArgNumber()].getDefiningOp<WeightOp>();
+}
+
+PackedWeights::PackedWeights(ModuleOp module) {
+  module.walk([&](FusionOp fusion) {
+    for (Operation &op : fusion.getBody().front())
+      if (isa<DotOp, ExpertDotOp>(op))
+        if (WeightOp weight = getWeight(fusion, getRight(&op)))
+          weights.insert({weight.getSource(), weight.getType()});
+  });
+}
+
+bool PackedWeights::isPackedTable(FusionOp fusion, unsigned position) const {
+  BlockArgument argument = fusion.getBody().front().getArgument(position);
+  WeightOp weight = getWeight(fusion, argument);
+  if (!weight || weight.getType().getRank() != 2 ||
+      !weights.contains({weight.getSource(), weight.getType()}))
+    return false;
+  return !argument.use_empty() && llvm::all_of(argument.getUses(), [](OpOperand &use) {
+    auto gather = dyn_cast<GatherOp>(use.getOwner());
+    return gather && use.get() == gather.getTable() && use.get() != gather.getIndices();
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// Kernels
+//===----------------------------------------------------------------------===//
+
 /// What must be equal besides the body, as text.
-static std::string getKey(FusionOp fusion) {
+std::string KernelOutliner::getKey(FusionOp fusion) const {
   std::string key;
   llvm::raw_string_ostream stream(key);
   stream << fusion.getKind() << ' ' << fusion.getBody().front().getOperations().size();
-  for (Value input : fusion.getInputs())
+  for (auto [position, input] : llvm::enumerate(fusion.getInputs())) {
     stream << ' ' << input.getType() << (isa_and_nonnull<WeightOp, ConstantOp>(input.getDefiningOp()) ? '!' : ' ');
+    if (packed.isPackedTable(fusion, position))
+      stream << "panels";
+  }
   for (Type type : fusion.getResultTypes())
     stream << ' ' << type;
   if (auto function = fusion->getParentOfType<func::FuncOp>())
@@ -123,6 +163,12 @@ LogicalResult KernelOutliner::lower(FusionOp fusion, OutlinedKernel &result) {
   builder.setInsertionPointToStart(body);
   KernelBuilder kernel{builder, loc, function, fusion, *structure, {}, {}, {}, {}, {}, {}, {}, 0, false, parts};
   setArguments(kernel, numInputs, numBuffers);
+  for (unsigned position = 0; position < numInputs; ++position)
+    if (packed.isPackedTable(fusion, position)) {
+      kernel.packedTables.insert(position);
+      Type element = getElementTypeOrSelf(fusion.getInputs()[position].getType());
+      result.shape.panels.push_back({position, panelColumns, getPanelPair(element)});
+    }
   LogicalResult lowered = cpu ? lowerFusionForCpu(kernel, *cpu, result.shape)
                               : lowerFusionForCuda(kernel, result.shape);
   if (failed(lowered) || kernel.failed) {

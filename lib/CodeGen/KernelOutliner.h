@@ -24,12 +24,30 @@ struct OutlinedKernel {
   int64_t partElements = 0;
 };
 
+/// The weights of a module that products on the CPU read as panels. A gather from such a weight
+/// reads the panels, too, so that only one copy of a tied embedding is loaded.
+class PackedWeights {
+public:
+  /// No weight at all.
+  PackedWeights() = default;
+  /// Those of all fusions of `module`.
+  explicit PackedWeights(mlir::ModuleOp module);
+
+  /// True when `fusion` only gathers from its input at `position`, a matrix that is packed.
+  bool isPackedTable(graph::FusionOp fusion, unsigned position) const;
+
+private:
+  /// Sources and types of weights.
+  llvm::DenseSet<std::pair<mlir::Attribute, mlir::Type>> weights;
+};
+
 /// Makes kernels for fusions and finds those that it has made: fusions with equal
 /// bodies, in functions with equal symbols, that read constants at the same operands.
 class KernelOutliner {
 public:
-  /// `cpu` is null for CUDA.
-  KernelOutliner(mlir::ModuleOp module, const CpuTarget *cpu) : module(module), cpu(cpu) {}
+  /// `cpu` is null for CUDA. The fusions of `module` are as they are when they are outlined.
+  KernelOutliner(mlir::ModuleOp module, const CpuTarget *cpu)
+      : module(module), cpu(cpu), packed(cpu ? PackedWeights(module) : PackedWeights()) {}
 
   /// The kernel of a fusion; null after an error. The fusions are kept in the IR
   /// until all are outlined.
@@ -43,6 +61,7 @@ private:
     OutlinedKernel kernel;
   };
 
+  std::string getKey(graph::FusionOp fusion) const;
   mlir::LogicalResult lower(graph::FusionOp fusion, OutlinedKernel &result);
   std::unique_ptr<OutlinedKernel> makeJoin(graph::FusionOp fusion,
                                            const graph::FusionStructure &structure, int64_t parts);
@@ -51,6 +70,7 @@ private:
 
   mlir::ModuleOp module;
   const CpuTarget *cpu;
+  PackedWeights packed;
   llvm::StringMap<std::vector<std::unique_ptr<Entry>>> entries;
   llvm::StringMap<int64_t> counts;
 };

@@ -182,3 +182,35 @@ func.func @cache(%cache: !cache {graph.role = "kv_cache"}, %k: tensor<4x1x8xf32>
 // CHECK: func.func private @nothing_to_do(tensor<4xf32>)
 // CHECK-NOT: kernel
 func.func private @nothing_to_do(tensor<4xf32>)
+
+// -----
+
+// A matrix that a product reads as panels is gathered from as panels, so that one copy is loaded: pairs
+// lie 64 elements apart. CUDA reads rows in both places.
+// CHECK-LABEL: func.func @tied
+// CHECK:         %[[TABLE:.*]] = kernel.constant "w" {{.*}} panels 32 x 2
+// CHECK-NOT:     kernel.constant
+// CHECK:         kernel.launch @loop_0(%[[TABLE]],
+// CHECK:         kernel.launch @dot_0({{.*}}%[[TABLE]]
+// CHECK:       kernel.func @loop_0(%[[W:[^:]*]]: memref<?xbf16>
+// CHECK:         vector.load %[[W]]{{.*}} vector<2xbf16>
+// CHECK:         vector.from_elements {{.*}} : vector<4xi32>
+// CUDA-LABEL:  func.func @tied
+// CUDA:          kernel.constant "w"
+// CUDA-NOT:      panels
+// CUDA:        kernel.func @loop_0
+func.func @tied(%ids: tensor<4xi64>, %x: tensor<4x8xbf16>) -> (tensor<4x8xf32>, tensor<4x100xf32>) {
+  %w = graph.weight "w" : tensor<100x8xbf16> from #graph.weight_source<file = 0, offset = 0, bytes = 1600, dtype = "bf16", shape = [100, 8]>
+  %0 = graph.fusion "loop"(%w, %ids) : (tensor<100x8xbf16>, tensor<4xi64>) -> tensor<4x8xf32> {
+  ^bb0(%table: tensor<100x8xbf16>, %i: tensor<4xi64>):
+    %1 = graph.gather %table, %i : tensor<100x8xbf16>, tensor<4xi64> -> tensor<4x8xbf16>
+    %2 = graph.convert %1 : tensor<4x8xbf16> -> tensor<4x8xf32>
+    graph.yield %2 : tensor<4x8xf32>
+  }
+  %3 = graph.fusion "dot"(%x, %w) : (tensor<4x8xbf16>, tensor<100x8xbf16>) -> tensor<4x100xf32> {
+  ^bb0(%a: tensor<4x8xbf16>, %b: tensor<100x8xbf16>):
+    %4 = graph.dot %a, %b batch [] x [] contract [1] x [1] : tensor<4x8xbf16>, tensor<100x8xbf16> -> tensor<4x100xf32>
+    graph.yield %4 : tensor<4x100xf32>
+  }
+  return %0, %3 : tensor<4x8xf32>, tensor<4x100xf32>
+}

@@ -59,6 +59,8 @@ public:
 private:
   using Key = std::tuple<void *, int64_t, std::vector<void *>>;
 
+  mlir::Value widen(mlir::Value loaded);
+  mlir::Value loadFromPanels(mlir::BlockArgument table, mlir::ValueRange indices, int64_t width);
   mlir::Value emitUncached(mlir::Value value, mlir::ValueRange indices, int64_t width);
   mlir::Value emitConstant(graph::ConstantOp op, int64_t width);
   mlir::Value emitConcat(graph::ConcatOp op, mlir::ValueRange indices, int64_t width);

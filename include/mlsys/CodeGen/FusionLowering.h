@@ -44,6 +44,9 @@ struct CpuTarget {
 /// packed copy serves all; 16-bit weights are stored in pairs along K.
 constexpr int64_t panelColumns = 32;
 
+/// Elements of a row that lie side by side in a panel.
+inline int64_t getPanelPair(mlir::Type elementType) { return elementType.isF32() ? 1 : 2; }
+
 /// A kernel under construction. The insertion point of `builder` is inside `function`.
 struct KernelBuilder {
   mlir::OpBuilder &builder;
@@ -67,6 +70,8 @@ struct KernelBuilder {
   /// CPU: when more than 1, attention whose keys are many is cut into so many parts, and writes their
   /// results to a second output, from which a second kernel makes the first (CpuAttention.h).
   int64_t parts = 1;
+  /// CPU: inputs (by position) that are gathered from and packed as panels.
+  llvm::SmallDenseSet<unsigned> packedTables = {};
 
   /// The value of an extent as an index: a constant or arithmetic over symbols, which
   /// become arguments of the kernel.
