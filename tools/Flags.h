@@ -39,6 +39,8 @@ struct ModelFlags {
   /// "cuda:sm_90a"; none: what fits the device.
   bool randomWeights = false;
   std::vector<std::string> targets;
+  /// "auto", "none" or a file.
+  std::string tiles = "auto";
 };
 
 inline void addModel(CLI::App &app, ModelFlags &flags, const std::string &what) {
@@ -54,6 +56,13 @@ inline void addDtype(CLI::App &app, ModelFlags &flags) {
 inline void addKvType(CLI::App &app, ModelFlags &flags) {
   app.add_option("--kv-type", flags.kvType, "Type of keys and values in the KV cache")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))
+      ->capture_default_str();
+}
+
+inline void addTiles(CLI::App &app, ModelFlags &flags) {
+  app.add_option("--tiles", flags.tiles,
+                 "CPU: a file with tile sizes that mlsys tune has measured; auto: what it wrote for "
+                 "this machine, if it did; none")
       ->capture_default_str();
 }
 

@@ -41,6 +41,7 @@ static CompileRequest makeRequest(const ModelFlags &flags) {
   request.dtype = parseDtype(flags.dtype);
   request.kvType = flags.kvType;
   request.randomWeights = flags.randomWeights;
+  request.tiles = flags.tiles == "none" ? "" : flags.tiles;
   if (!flags.targets.empty()) {
     request.targets.clear();
     for (const std::string &target : flags.targets)
@@ -140,6 +141,7 @@ static void addCompile(CLI::App &app, CompileFlags &flags) {
   addTargets(app, flags.model);
   addDtype(app, flags.model);
   addKvType(app, flags.model);
+  addTiles(app, flags.model);
   std::vector<std::string> names;
   for (Stage stage : allStages())
     names.push_back(stringifyStage(stage).str());

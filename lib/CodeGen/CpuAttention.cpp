@@ -9,6 +9,7 @@
 #include "CpuAttention.h"
 
 #include "CpuAttentionLowering.h"
+#include "TileChoice.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -249,7 +250,7 @@ void AttentionLowering::selectTiles() {
   shape.elementType = elementType;
   if (paged && cast<MemRefType>(key.getType()).getElementType() != elementType)
     shape.elementType = b.getF32Type();
-  tiles = selectAttentionTiles(shape, target);
+  tiles = chooseAttentionTiles(shape, target, kernel.function);
   usesBf16 = tiles.product == CpuProduct::Bf16Dot;
   launch.grain = shape.tokensKnown && shape.tokens <= 16 ? 0 : 1;
 }

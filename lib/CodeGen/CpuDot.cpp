@@ -19,6 +19,7 @@
 #include "CpuDotTiles.h"
 #include "CpuLoops.h"
 #include "RowReductions.h"
+#include "TileChoice.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -56,8 +57,9 @@ void DotLowering::planTiles() {
   int64_t rows = structure.rows.evaluate([&](StringRef name) {
     return function ? getSymbolHint(function, name) : 128;
   });
-  tiles = selectDotTiles(
-      getShape(structure.rows.asConstant().has_value(), std::max<int64_t>(1, rows)), target);
+  tiles = chooseDotTiles(
+      getShape(structure.rows.asConstant().has_value(), std::max<int64_t>(1, rows)), target,
+      kernel.function);
 }
 
 void DotLowering::planLaunch() {

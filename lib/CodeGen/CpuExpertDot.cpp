@@ -20,6 +20,7 @@
 #include "CpuDotTiles.h"
 #include "CpuLoops.h"
 #include "RowReductions.h"
+#include "TileChoice.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -81,7 +82,8 @@ void ExpertDotLowering::planTiles() {
   // The rows of one expert are not cut for the sake of parallelism.
   CpuTarget oneThread = target;
   oneThread.threads = 1;
-  tiles = selectDotTiles(getShape(known, known ? std::min(mean, tokens) : mean), oneThread);
+  tiles = chooseDotTiles(getShape(known, known ? std::min(mean, tokens) : mean), oneThread,
+                         kernel.function);
 }
 
 void ExpertDotLowering::planLaunch() {

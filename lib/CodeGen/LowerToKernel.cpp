@@ -7,6 +7,7 @@
 #include "KernelOutliner.h"
 #include "mlsys/CodeGen/CacheLayout.h"
 #include "mlsys/CodeGen/Passes.h"
+#include "mlsys/CodeGen/TileTable.h"
 
 namespace mlsys {
 #define GEN_PASS_DEF_LOWERTOKERNEL
@@ -355,6 +356,19 @@ namespace {
 struct LowerToKernel : mlsys::impl::LowerToKernelBase<LowerToKernel> {
   using LowerToKernelBase::LowerToKernelBase;
 
+  LogicalResult readTiles(CpuTarget &cpu) {
+    cpu.candidate = candidate;
+    if (tiles.empty())
+      return success();
+    llvm::Expected<TileTable> table = TileTable::read(tiles);
+    if (!table)
+      return getOperation().emitError(llvm::toString(table.takeError()));
+    // What is best differs between instruction sets.
+    if (table->isa == cpu.isa)
+      cpu.tiles = std::make_shared<TileTable>(std::move(*table));
+    return success();
+  }
+
   void runOnOperation() override {
     ModuleOp module = getOperation();
     std::optional<CpuTarget> cpu;
@@ -366,6 +380,8 @@ struct LowerToKernel : mlsys::impl::LowerToKernelBase<LowerToKernel> {
       }
       if (threads > 0)
         cpu->threads = threads;
+      if (failed(readTiles(*cpu)))
+        return signalPassFailure();
     } else if (target != "cuda") {
       module.emitError("target '") << target << "' is neither cpu nor cuda";
       return signalPassFailure();

@@ -11,6 +11,8 @@
 #include "mlsys/IR/ProgramTypes.h"
 #include "mlsys/Interpreter/Tensor.h"
 
+#include "runtime/KernelCache.h"
+
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -213,6 +215,20 @@ llvm::Error Compilation::dump(Stage stage, ModuleOp module, const CompileTarget 
 // Stages
 //===----------------------------------------------------------------------===//
 
+/// The instruction set that a target of the CPU is for.
+static std::string isaOf(const CompileTarget &target) {
+  return target.variant.empty() ? CpuTarget::host().isa : target.variant;
+}
+
+std::string mlsys::getTilesPath(llvm::StringRef isa) {
+  std::string folder = rt::KernelCache().folder();
+  if (folder.empty())
+    return "";
+  llvm::SmallString<128> path(folder);
+  llvm::sys::path::append(path, "tiles-" + isa + ".json");
+  return std::string(path);
+}
+
 llvm::Error Compilation::runStage(Stage stage, ModuleOp module, const CompileTarget &target) {
   if (request.progress)
     request.progress(isTargetStage(stage) ? (stringifyStage(stage) + " for " + target.str()).str()
@@ -222,6 +238,16 @@ llvm::Error Compilation::runStage(Stage stage, ModuleOp module, const CompileTar
   options.isa = target.device == "cpu" ? target.variant : "";
   options.decodeBuckets = request.decodeBuckets;
   options.kvType = request.kvType;
+  options.candidate = request.candidate;
+  options.tiles = request.tiles;
+  if (request.tiles == "auto") {
+    options.tiles.clear();
+    if (target.device == "cpu" && stage == Stage::Kernel) {
+      std::string path = getTilesPath(isaOf(target));
+      if (!path.empty() && llvm::sys::fs::exists(path))
+        options.tiles = path;
+    }
+  }
   PassManager passes(&context, ModuleOp::getOperationName());
   passes.enableVerifier(true);
   if (failed(buildPipeline(stage, options, passes)))
@@ -242,11 +268,10 @@ LogicalResult Compilation::addCode(ModuleOp module, const CompileTarget &target,
   OwningOpRef<ModuleOp> code(cast<ModuleOp>(module->clone()));
   if (failed(passes.run(*code)))
     return failure();
-  std::string isa = target.variant.empty() ? CpuTarget::host().isa : target.variant;
   code->setSymName(codeName);
   for (StringRef name : {StringRef(originAttrName), StringRef(graph::weightFilesAttrName)})
     code->getOperation()->removeAttr(name);
-  code->getOperation()->setAttr(isaAttrName, StringAttr::get(&context, isa));
+  code->getOperation()->setAttr(isaAttrName, StringAttr::get(&context, isaOf(target)));
   module.push_back(code.release());
   return success();
 }

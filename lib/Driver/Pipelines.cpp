@@ -67,7 +67,10 @@ std::string mlsys::getPipelineText(Stage stage, const PipelineOptions &options) 
   case Stage::Kernel:
     passes = "mlsys-lower-to-kernel{target=" + options.target +
              (options.isa.empty() ? "" : " isa=" + options.isa) +
-             (options.threads == 0 ? "" : " threads=" + std::to_string(options.threads)) + "},func.func(mlsys-plan-memory)";
+             (options.threads == 0 ? "" : " threads=" + std::to_string(options.threads)) +
+             (options.tiles.empty() ? "" : " tiles=\"" + options.tiles + "\"") +
+             (options.candidate == 0 ? "" : " candidate=" + std::to_string(options.candidate)) +
+             "},func.func(mlsys-plan-memory)";
     break;
   case Stage::Emit:
     // CUDA text is printed from the kernel stage as it is.

@@ -20,6 +20,8 @@
 
 namespace mlsys {
 
+struct TileTable;
+
 /// What code generation knows of a CPU. `isa` is a name of Program.fbs.
 struct CpuTarget {
   std::string isa;
@@ -33,6 +35,10 @@ struct CpuTarget {
   int64_t l1Bytes = 32 << 10, l2Bytes = 1 << 20;
   /// Worker threads that tile choice plans for.
   int64_t threads = 2;
+  /// Measured tile sizes; null: by rule.
+  std::shared_ptr<const TileTable> tiles;
+  /// Which variation of the sizes is tried; 0: none.
+  int64_t candidate = 0;
 
   /// The target for a name of Program.fbs; nothing when it is unknown.
   static std::optional<CpuTarget> get(llvm::StringRef isa);

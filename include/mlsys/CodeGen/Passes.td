@@ -53,6 +53,10 @@ def LowerToKernel : Pass<"mlsys-lower-to-kernel", "::mlir::ModuleOp"> {
            "Instruction set of the CPU, as in Program.fbs; that of this machine when empty">,
     Option<"threads", "threads", "int64_t", /*default=*/"0",
            "Worker threads to plan for; 0: those of this machine, 2 with isa">,
+    Option<"tiles", "tiles", "std::string", /*default=*/"\"\"",
+           "File with measured tile sizes, as mlsys tune writes it">,
+    Option<"candidate", "candidate", "int64_t", /*default=*/"0",
+           "Which variation of the tile sizes to try; 0: none">,
   ];
   let statistics = [
     Statistic<"numKernels", "kernels", "Kernels made">,

@@ -46,6 +46,11 @@ struct CompileRequest {
   std::vector<int64_t> decodeBuckets = {1, 2, 4, 8};
   /// Element type of the KV cache: "f32", "bf16", "f16", or "auto", the model's.
   std::string kvType = "auto";
+  /// CPU: a file with measured tile sizes (TileTable.h); empty: sizes by rule; "auto": the file
+  /// of `getTilesPath`, where there is one.
+  std::string tiles;
+  /// CPU: which variation of tile sizes is tried; 0: none.
+  int64_t candidate = 0;
   /// Weights are random numbers; only the configuration is read.
   bool randomWeights = false;
   /// What of a language model is compiled: all of it, its plain functions (tensors in, tensors
@@ -59,6 +64,10 @@ struct CompileRequest {
   /// How often `progress` is called at most.
   uint64_t countSteps() const { return 4 + 3 * std::max<uint64_t>(targets.size(), 1); }
 };
+
+/// Where `mlsys tune` puts what it has measured for an instruction set: in the folder of the kernel
+/// cache. Empty when there is no such folder.
+std::string getTilesPath(llvm::StringRef isa);
 
 /// A program in memory. Paths of weight files in it are relative to the current folder, or absolute.
 struct CompiledModel {
