@@ -1,60 +1,29 @@
-//===- BenchCommand.cpp - Prompt and generation speed -----------*- C++ -*-===//
+//===- BenchCommand.cpp - How fast a model runs -----------------*- C++ -*-===//
 //
 // Part of mlsys, under the Apache License v2.0. See LICENSE.
 //
 //===----------------------------------------------------------------------===//
+#include "runtime/BenchReport.h"
 #include "runtime/Commands.h"
 #include "runtime/Error.h"
+#include "runtime/Expr.h"
 #include "runtime/Generator.h"
 #include "runtime/Interrupt.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <chrono>
-#include <cmath>
-#include <nlohmann/json.hpp>
-#include <ostream>
+#include <functional>
 #include <random>
+#include <set>
 
 using namespace mlsys;
 using namespace mlsys::rt;
+using Clock = std::chrono::steady_clock;
 
-namespace {
-/// The measurements of one row.
-struct Row {
-  int64_t promptTokens = 0, generatedTokens = 0;
-  std::vector<double> seconds;
-
-  int64_t tokens() const { return promptTokens + generatedTokens; }
-  std::string test() const {
-    return promptTokens > 0 ? fmt::format("pp{}", promptTokens)
-                            : fmt::format("tg{}", generatedTokens);
-  }
-};
-} // namespace
-
-static double mean(const std::vector<double> &samples) {
-  double sum = 0;
-  for (double sample : samples)
-    sum += sample;
-  return samples.empty() ? 0 : sum / double(samples.size());
-}
-
-/// Of a sample: the divisor is n - 1.
-static double deviation(const std::vector<double> &samples) {
-  if (samples.size() < 2)
-    return 0;
-  double center = mean(samples), sum = 0;
-  for (double sample : samples)
-    sum += (sample - center) * (sample - center);
-  return std::sqrt(sum / double(samples.size() - 1));
-}
-
-static std::vector<double> ratesOf(const Row &row) {
-  std::vector<double> rates;
-  for (double seconds : row.seconds)
-    rates.push_back(double(row.tokens()) / seconds);
-  return rates;
-}
+/// A repetition of a function on tensors calls it until so much time has passed.
+static constexpr double leastSeconds = 0.02;
 
 void rt::checkBench(const BenchRequest &request) {
   if (request.repetitions < 1)
@@ -67,147 +36,294 @@ void rt::checkBench(const BenchRequest &request) {
   for (int64_t tokens : request.generateLengths)
     if (tokens < 0)
       throw Error("-n {}: expected a number of tokens", tokens);
+  for (int64_t tokens : request.depths)
+    if (tokens < 0)
+      throw Error("-d {}: expected a number of tokens", tokens);
+  for (int64_t batch : request.batches)
+    if (batch < 1)
+      throw Error("-b {}: expected at least one request", batch);
 }
 
-/// Runs one prompt in chunks, or `tokens` steps of one token, and gives the time.
-static double measure(LanguageModel &model, const Row &row, int64_t chunk, std::mt19937_64 &random) {
-  std::uniform_int_distribution<int64_t> anyId(0, model.idLimit() - 1);
-  std::vector<int64_t> ids(size_t(row.tokens()));
-  for (int64_t &id : ids)
-    id = anyId(random);
-  if (row.generatedTokens > 0)
-    chunk = 1;
-  else if (chunk <= 0)
-    chunk = model.preferredChunk();
-  chunk = std::clamp<int64_t>(chunk, 1, model.maxStepTokens());
-  KvCache cache(model.pageSize(), model.pageCount());
-  auto start = std::chrono::steady_clock::now();
-  Sequence sequence(model, cache);
-  for (size_t done = 0; done < ids.size(); done += size_t(chunk))
-    sequence.push(std::span(ids).subspan(done, std::min(size_t(chunk), ids.size() - done)));
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
+namespace {
 
-static nlohmann::ordered_json rowFields(const ModelHandle &model, const Row &row) {
-  std::vector<double> rates = ratesOf(row);
-  std::vector<double> nanoseconds;
-  for (double seconds : row.seconds)
-    nanoseconds.push_back(std::round(seconds * 1e9));
-  return {{"model", model.name},
-          {"model_type", model.architecture},
-          {"dtype", model.dtype},
-          {"model_size", model.weightBytes},
-          {"model_n_params", model.parameters},
-          {"backend", model.backend},
-          {"n_threads", model.threads},
-          {"test", row.test()},
-          {"n_prompt", row.promptTokens},
-          {"n_gen", row.generatedTokens},
-          {"avg_ns", std::llround(mean(nanoseconds))},
-          {"stddev_ns", std::llround(deviation(nanoseconds))},
-          {"avg_ts", mean(rates)},
-          {"stddev_ts", deviation(rates)},
-          {"samples_ts", rates}};
-}
+/// Measures what lies between `start` and `stop`, by launches as well when they are wanted.
+class Stopwatch {
+public:
+  using SetProfile = std::function<bool(LaunchProfile *)>;
 
-static void printMarkdown(const ModelHandle &model, const std::vector<Row> &rows,
-                          std::ostream &out) {
-  std::vector<std::vector<std::string>> table = {
-      {"model", "size", "params", "backend", "threads", "test", "t/s"}};
-  std::string size = model.weightBytes >= 1ull << 30
-                         ? fmt::format("{:.2f} GiB", double(model.weightBytes) / (1ull << 30))
-                         : fmt::format("{:.2f} MiB", double(model.weightBytes) / (1ull << 20));
-  std::string parameters = model.parameters >= 1000000000
-                               ? fmt::format("{:.2f} B", double(model.parameters) / 1e9)
-                               : fmt::format("{:.2f} M", double(model.parameters) / 1e6);
-  for (const Row &row : rows) {
-    std::vector<double> rates = ratesOf(row);
-    table.push_back({model.name + " " + model.dtype, size, parameters, model.backend,
-                     std::to_string(model.threads), row.test(),
-                     fmt::format("{:.2f} ± {:.2f}", mean(rates), deviation(rates))});
+  Stopwatch(SetProfile setProfile, bool kernels)
+      : setProfile(std::move(setProfile)), kernels(kernels) {}
+
+  void start() {
+    launches = {};
+    if (kernels && !setProfile(&launches))
+      throw Error("--kernels needs a device with kernels, and this one interprets the graph");
+    begin = Clock::now();
   }
-  // Code points, so that the ± counts as one column.
-  auto columns = [](const std::string &text) {
-    return size_t(std::count_if(text.begin(), text.end(),
-                                [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+  /// Seconds since `start`, which may go on.
+  double elapsed() const { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+  double stop() {
+    seconds = elapsed();
+    if (kernels)
+      setProfile(nullptr);
+    return seconds;
+  }
+
+  /// Adds what the last measurement saw of launches.
+  void addTo(BenchRow &row) const {
+    if (kernels)
+      row.addProfile(launches, seconds);
+  }
+
+private:
+  SetProfile setProfile;
+  bool kernels;
+  LaunchProfile launches;
+  Clock::time_point begin;
+  double seconds = 0;
+};
+
+/// One row's work: does it and gives the seconds it took.
+using Work = std::function<double(Stopwatch &)>;
+
+/// Token ids from a fixed seed.
+class RandomIds {
+public:
+  explicit RandomIds(const LanguageModel &model) : any(0, model.idLimit() - 1) {}
+
+  std::vector<int64_t> operator()(int64_t count) {
+    std::vector<int64_t> ids(static_cast<size_t>(count));
+    for (int64_t &id : ids)
+      id = any(engine);
+    return ids;
+  }
+
+private:
+  std::mt19937_64 engine{0};
+  std::uniform_int_distribution<int64_t> any;
+};
+
+/// A prompt in chunks, or single tokens, after `depth` tokens in the cache.
+class CausalWork {
+public:
+  CausalWork(LanguageModel &model, const BenchRow &row, int64_t wantedChunk)
+      : row(row), random(model), cache(model.pageSize(), model.pageCount()),
+        sequence(model, cache) {
+    auto clamped = [&](int64_t wanted) {
+      return std::clamp<int64_t>(wanted > 0 ? wanted : model.preferredChunk(), 1,
+                                 model.maxStepTokens());
+    };
+    chunk = row.generatedTokens > 0 ? 1 : clamped(wantedChunk);
+    depthChunk = clamped(wantedChunk);
+  }
+
+  double once(Stopwatch &watch) {
+    // Models with a window may have to begin again.
+    int64_t kept = sequence.truncate(std::min(row.depth, sequence.size()));
+    push(row.depth - kept, depthChunk);
+    std::vector<int64_t> ids = random(row.tokens());
+    watch.start();
+    push(ids, chunk);
+    return watch.stop();
+  }
+
+private:
+  void push(int64_t count, int64_t step) { push(random(count), step); }
+  void push(std::span<const int64_t> ids, int64_t step) {
+    for (size_t done = 0; done < ids.size(); done += size_t(step))
+      sequence.push(ids.subspan(done, std::min(size_t(step), ids.size() - done)));
+  }
+
+  BenchRow row;
+  RandomIds random;
+  KvCache cache;
+  Sequence sequence;
+  int64_t chunk, depthChunk;
+};
+
+/// Requests of an encoder, of equal length, in one step.
+class EncoderWork {
+public:
+  EncoderWork(LanguageModel &model, const BenchRow &row)
+      : model(model), random(model), tokens(row.promptTokens), batch(row.batch),
+        pages((tokens + model.pageSize() - 1) / model.pageSize()) {
+    starts.push_back(0);
+    for (int64_t request = 0; request < batch; ++request) {
+      for (int64_t i = 0; i < tokens; ++i) {
+        positions.push_back(int32_t(i));
+        slots.push_back(request * pages * model.pageSize() + i);
+      }
+      for (int64_t page = 0; page < pages; ++page)
+        blockTable.push_back(int32_t(request * pages + page));
+      starts.push_back(int32_t((request + 1) * tokens));
+      lengths.push_back(int32_t(tokens));
+    }
+    rows.resize(size_t(model.rows(tokens * batch, batch) * model.vocabSize()));
+    model.zeroPages(blockTable);
+  }
+
+  double once(Stopwatch &watch) {
+    std::vector<int64_t> ids = random(tokens * batch);
+    StepBatch step{ids, positions, slots, starts, lengths, blockTable, pages, {}};
+    watch.start();
+    model.step(step, rows);
+    return watch.stop();
+  }
+
+  /// Why the model has no room for such a row; empty when it has.
+  static std::string problem(const LanguageModel &model, const BenchRow &row) {
+    int64_t pages = (row.promptTokens + model.pageSize() - 1) / model.pageSize();
+    if (row.tokens() > model.maxStepTokens())
+      return fmt::format("{} needs a step of {} tokens, and this one takes {}; use fewer tokens "
+                         "or a larger --ctx-size",
+                         row.test(), row.tokens(), model.maxStepTokens());
+    if (pages > model.pageCount() / row.batch)
+      return fmt::format("{} needs {} pages of the cache for each request, and there are {}",
+                         row.test(), pages, model.pageCount());
+    return "";
+  }
+
+private:
+  LanguageModel &model;
+  RandomIds random;
+  int64_t tokens, batch, pages;
+  std::vector<int32_t> positions, starts, lengths, blockTable;
+  std::vector<int64_t> slots;
+  std::vector<float> rows;
+};
+
+} // namespace
+
+static std::vector<BenchRow> causalRows(const LanguageModel &model, const BenchRequest &request) {
+  std::vector<BenchRow> rows;
+  auto add = [&](int64_t prompt, int64_t generated, int64_t depth) {
+    BenchRow row;
+    row.promptTokens = prompt;
+    row.generatedTokens = generated;
+    row.depth = depth;
+    if (row.tokens() > 0)
+      rows.push_back(row);
   };
-  std::vector<size_t> widths(table[0].size());
-  for (const auto &line : table)
-    for (size_t i = 0; i < line.size(); ++i)
-      widths[i] = std::max(widths[i], columns(line[i]));
-  for (size_t l = 0; l < table.size(); ++l) {
-    for (size_t i = 0; i < widths.size(); ++i) {
-      std::string padding(widths[i] - columns(table[l][i]), ' ');
-      out << "| " << (i == 0 ? table[l][i] + padding : padding + table[l][i]) << " ";
+  for (int64_t depth : request.depths) {
+    for (int64_t tokens : request.promptLengths)
+      add(tokens, 0, depth);
+    for (int64_t tokens : request.generateLengths)
+      add(0, tokens, depth);
+  }
+  for (const BenchRow &row : rows)
+    if (int64_t needed = checkedAdd(row.depth, row.tokens()); needed > model.contextLength())
+      throw Error("{} needs a context of {} tokens, and this one has {}; use fewer tokens or a "
+                  "larger --ctx-size",
+                  row.test(), needed, model.contextLength());
+  for (int64_t batch : request.batches)
+    if (batch != 1)
+      throw Error("-b {}: batches are for encoders, and this is a causal language model", batch);
+  return rows;
+}
+
+static std::vector<BenchRow> encoderRows(const LanguageModel &model, const BenchRequest &request) {
+  std::vector<BenchRow> rows;
+  for (int64_t depth : request.depths)
+    if (depth != 0)
+      throw Error("-d {}: an encoder keeps no tokens between steps", depth);
+  for (int64_t batch : request.batches)
+    for (int64_t tokens : request.promptLengths) {
+      if (tokens == 0)
+        continue;
+      if (tokens > model.contextLength() || batch > model.maxStepTokens())
+        throw Error("-p {} -b {}: a request has at most {} tokens, and a step {}", tokens, batch,
+                    model.contextLength(), model.maxStepTokens());
+      BenchRow row;
+      row.promptTokens = tokens;
+      row.batch = batch;
+      if (std::string problem = EncoderWork::problem(model, row); !problem.empty())
+        throw Error("{}", problem);
+      rows.push_back(row);
     }
-    out << "|\n";
-    if (l > 0)
-      continue;
-    for (size_t i = 0; i < widths.size(); ++i)
-      out << "| " << std::string(i == 0 ? widths[i] : widths[i] - 1, '-') << (i == 0 ? " " : ": ");
-    out << "|\n";
+  return rows;
+}
+
+/// A function with its inputs in place; fills in what the row says of it.
+static Work makeTensorWork(TensorModel &model, BenchRow &row, const BenchRequest &request) {
+  ResidentCall call = model.makeResident(row.function, request.symbols);
+  row.symbols = call.symbols;
+  row.bytes = call.bytes;
+  row.flops = call.flops;
+  return [run = std::move(call.run)](Stopwatch &watch) {
+    int64_t calls = 0;
+    watch.start();
+    do {
+      run();
+      ++calls;
+    } while (watch.elapsed() < leastSeconds);
+    return watch.stop() / double(calls);
+  };
+}
+
+/// Throws when no row's function has a symbol that the request names.
+static void checkSymbols(const std::vector<BenchRow> &rows, const BenchRequest &request) {
+  for (const auto &[name, value] : request.symbols) {
+    std::set<std::string> known;
+    for (const BenchRow &row : rows)
+      for (const auto &[symbol, extent] : row.symbols)
+        known.insert(symbol);
+    if (!known.contains(name))
+      throw Error("--symbol {}: the functions have {}", name,
+                  known.empty() ? "no symbols" : fmt::format("{}", fmt::join(known, ", ")));
   }
 }
 
-static void printCsv(const ModelHandle &model, const std::vector<Row> &rows, std::ostream &out) {
-  bool header = true;
-  for (const Row &row : rows) {
-    nlohmann::ordered_json fields = rowFields(model, row);
-    fields.erase("samples_ts");
-    std::string names, line;
-    for (const auto &[name, value] : fields.items()) {
-      names += (names.empty() ? "" : ",") + name;
-      std::string text = value.is_string() ? value.get<std::string>() : value.dump();
-      std::string quoted;
-      for (char c : text)
-        quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-      line += (line.empty() ? "\"" : ",\"") + quoted + "\"";
-    }
-    if (header)
-      out << names << "\n";
-    header = false;
-    out << line << "\n";
+static Work makeWork(ModelHandle &model, BenchKind kind, BenchRow &row,
+                     const BenchRequest &request) {
+  if (kind == BenchKind::Tensors)
+    return makeTensorWork(*model.tensors, row, request);
+  if (kind == BenchKind::Encoder) {
+    auto work = std::make_shared<EncoderWork>(*model.language, row);
+    return [work](Stopwatch &watch) { return work->once(watch); };
   }
+  auto work = std::make_shared<CausalWork>(*model.language, row, request.chunk);
+  return [work](Stopwatch &watch) { return work->once(watch); };
 }
 
 int rt::runBench(ModelHandle &model, const BenchRequest &request, Streams streams) {
   checkBench(request);
-  if (!model.language)
-    throw Error("{} is no causal language model", model.name);
-  std::vector<Row> rows;
-  for (int64_t tokens : request.promptLengths)
-    if (tokens > 0)
-      rows.push_back({tokens, 0, {}});
-  for (int64_t tokens : request.generateLengths)
-    if (tokens > 0)
-      rows.push_back({0, tokens, {}});
-  for (const Row &row : rows)
-    if (row.tokens() > model.language->contextLength())
-      throw Error("{} needs a context of {} tokens, and this one has {}; use fewer tokens or a "
-                  "larger --ctx-size",
-                  row.test(), row.tokens(), model.language->contextLength());
-  std::mt19937_64 random(0);
+  BenchKind kind = !model.language                  ? BenchKind::Tensors
+                   : model.language->bidirectional() ? BenchKind::Encoder
+                                                     : BenchKind::Causal;
+  if (kind != BenchKind::Tensors && !request.symbols.empty())
+    throw Error("--symbol is for functions on tensors; {} takes -p, -n, -d and -b", model.name);
+  std::vector<BenchRow> rows;
+  if (kind == BenchKind::Tensors) {
+    for (const std::string &function : model.tensors->functions())
+      rows.emplace_back().function = function;
+    for (BenchRow &row : rows)
+      makeTensorWork(*model.tensors, row, request);
+    checkSymbols(rows, request);
+  } else {
+    rows = kind == BenchKind::Causal ? causalRows(*model.language, request)
+                                     : encoderRows(*model.language, request);
+  }
+  Stopwatch watch(
+      [&](LaunchProfile *wanted) {
+        return model.language ? model.language->setProfile(wanted)
+                              : model.tensors->setProfile(wanted);
+      },
+      request.kernels);
   bool cancelled = false;
-  for (Row &row : rows) {
+  for (BenchRow &row : rows) {
+    Work work = makeWork(model, kind, row, request);
     // The first run warms caches and memory up.
     for (int i = 0; i <= request.repetitions && !cancelled; ++i) {
-      double seconds = measure(*model.language, row, request.chunk, random);
-      if (i > 0)
+      double seconds = work(watch);
+      if (i > 0) {
         row.seconds.push_back(seconds);
+        watch.addTo(row);
+      }
       cancelled = request.cancel && request.cancel->load();
     }
   }
   if (cancelled)
     return interruptedExitCode;
-  if (request.format == "md") {
-    printMarkdown(model, rows, streams.out);
-  } else if (request.format == "csv") {
-    printCsv(model, rows, streams.out);
-  } else {
-    nlohmann::ordered_json list = nlohmann::ordered_json::array();
-    for (const Row &row : rows)
-      list.push_back(rowFields(model, row));
-    streams.out << list.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
-  }
+  printBench(model, kind, rows, request.format, streams.out);
   return 0;
 }

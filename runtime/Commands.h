@@ -123,10 +123,19 @@ struct RunRequest {
 
 int runTensors(ModelHandle &model, const RunRequest &request, Streams streams);
 
-/// `bench`: prompt and generation speed, as llama-bench shows them.
+/// `bench`: prompt and generation speed, as llama-bench shows them; of an encoder, requests; of
+/// functions on tensors, their time.
 struct BenchRequest {
   std::vector<int64_t> promptLengths = {512};
   std::vector<int64_t> generateLengths = {128};
+  /// Tokens that the cache holds already.
+  std::vector<int64_t> depths = {0};
+  /// Requests of an encoder in one step.
+  std::vector<int64_t> batches = {1};
+  /// Values of the symbols of functions on tensors in place of their hints.
+  std::map<std::string, int64_t> symbols;
+  /// Times each launch, and sums up by kernel.
+  bool kernels = false;
   int repetitions = 5;
   /// "md", "json" or "csv".
   std::string format = "md";

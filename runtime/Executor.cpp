@@ -10,6 +10,7 @@
 #include "runtime/Program.h"
 
 #include <algorithm>
+#include <chrono>
 
 using namespace mlsys;
 using namespace mlsys::rt;
@@ -36,6 +37,8 @@ struct Executor::Binding {
   uint64_t generation = ~0ull;
   std::vector<int64_t> symbolArguments;
   std::vector<LaunchArgs> launches;
+  /// The place of each of them in the list of its function.
+  std::vector<uint32_t> launchIndices;
 };
 
 static int64_t nonNegative(const program::Expr &expr, std::span<const int64_t> symbols,
@@ -242,6 +245,7 @@ std::unique_ptr<Executor::Binding> Executor::resolve(const program::Function &fu
     for (uint32_t s = 0; s < length(launch.symbols()); ++s)
       binding->symbolArguments.push_back(evaluate(*launch.symbols()->Get(s), symbols));
     binding->launches.push_back(args);
+    binding->launchIndices.push_back(i);
   }
   // The vectors have their final addresses now.
   binding->addresses.resize(binding->arguments.size());
@@ -320,6 +324,24 @@ void Executor::place(const program::Function &function, Binding &binding) {
   binding.generation = generation;
 }
 
+void Executor::launchAndRecord(const program::Function &function, const Binding &binding) {
+  using Clock = std::chrono::steady_clock;
+  ++profile->calls[&function];
+  device.synchronize();
+  for (size_t i = 0; i < binding.launches.size(); ++i) {
+    const program::Launch &launch = *function.launches()->Get(binding.launchIndices[i]);
+    Clock::time_point start = Clock::now();
+    device.launch(binding.launches[i]);
+    device.synchronize();
+    std::chrono::duration<double> elapsed = Clock::now() - start;
+    auto count = [&](const program::Expr *expr) {
+      return expr ? std::max<int64_t>(0, evaluate(*expr, binding.symbols)) : 0;
+    };
+    profile->records.push_back({&function, &launch, target.kernels()->Get(launch.kernel()),
+                                elapsed.count(), count(launch.bytes()), count(launch.flops())});
+  }
+}
+
 void Executor::run(uint32_t index, std::span<const InputTensor> inputs,
                    std::span<void *const> outputs) {
   Binding &binding = bind(index, inputs);
@@ -327,9 +349,13 @@ void Executor::run(uint32_t index, std::span<const InputTensor> inputs,
   for (size_t i = 0; i < inputs.size(); ++i)
     if (inputs[i].data)
       device.upload(inputMemory.address(i), inputs[i].data, binding.inputBytes[i]);
-  device.launchAll(binding.launches);
+  if (profile)
+    launchAndRecord(function(index), binding);
+  else
+    device.launchAll(binding.launches);
   for (size_t i = 0; i < outputs.size(); ++i)
-    device.download(outputs[i], outputMemory.address(i), binding.outputBytes[i]);
+    if (outputs[i])
+      device.download(outputs[i], outputMemory.address(i), binding.outputBytes[i]);
   device.synchronize();
 }
 

@@ -7,6 +7,7 @@
 
 #include "runtime/Arena.h"
 #include "runtime/Device.h"
+#include "runtime/LaunchProfile.h"
 
 #include <map>
 #include <memory>
@@ -17,7 +18,7 @@
 namespace mlsys::rt {
 
 /// A dense row-major tensor in host memory that a caller passes in. Null data
-/// stands for an input that no kernel reads.
+/// stands for an input that no kernel reads, or that keeps what the call before gave it.
 struct InputTensor {
   program::DType dtype;
   std::span<const int64_t> shape;
@@ -61,9 +62,12 @@ public:
                                                  std::span<const InputTensor> inputs);
 
   /// Runs a function. `outputs` has host memory for each output of the size
-  /// that its shape and type say.
+  /// that its shape and type say; null for one that is not copied.
   void run(uint32_t function, std::span<const InputTensor> inputs,
            std::span<void *const> outputs);
+
+  /// While it is not null, each launch is waited for and recorded in it.
+  void setProfile(LaunchProfile *wanted) { profile = wanted; }
 
   /// Device memory of temporaries, inputs and outputs now allocated.
   size_t arenaBytes() const;
@@ -75,11 +79,13 @@ private:
   Binding &bind(uint32_t function, std::span<const InputTensor> inputs);
   std::unique_ptr<Binding> resolve(const program::Function &function) const;
   void place(const program::Function &function, Binding &binding);
+  void launchAndRecord(const program::Function &function, const Binding &binding);
 
   const program::TargetProgram &target;
   Device &device;
   std::vector<void *> constants;
   void *cache = nullptr;
+  LaunchProfile *profile = nullptr;
   Arena temporaries, inputMemory, outputMemory;
   /// For each function the launch lists by symbol values.
   std::vector<std::map<std::vector<int64_t>, std::unique_ptr<Binding>>> bindings;

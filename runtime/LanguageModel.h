@@ -13,6 +13,8 @@
 
 namespace mlsys::rt {
 
+struct LaunchProfile;
+
 /// The new tokens of R requests, one request after another: T tokens in all.
 /// The arrays are those of program::Role.
 struct StepBatch {
@@ -71,6 +73,10 @@ public:
   /// Runs the new tokens. `logits` is [R, vocabSize]: those that follow the last
   /// token of each request; [T, vocabSize] when perToken(). Throws rt::Error.
   virtual void step(const StepBatch &batch, std::span<float> logits) = 0;
+
+  /// Records each launch of the steps that follow; null ends that. False when the model has no
+  /// kernels.
+  virtual bool setProfile(LaunchProfile *) { return false; }
 
   /// The rows that a step with these numbers of tokens and requests gives.
   int64_t rows(int64_t tokens, int64_t requests) const { return perToken() ? tokens : requests; }

@@ -76,6 +76,10 @@ public:
   int64_t preferredChunk() const override { return std::min(stepTokens, defaultChunk); }
   void zeroPages(std::span<const int32_t> pages) override;
   void step(const StepBatch &batch, std::span<float> logits) override;
+  bool setProfile(LaunchProfile *profile) override {
+    on->executor->setProfile(profile);
+    return true;
+  }
 
 private:
   void readFunction(uint32_t index);
@@ -109,6 +113,12 @@ public:
   std::vector<TensorPort> inputs(const std::string &function) const override;
   std::vector<HostTensor> run(const std::string &function,
                               const std::vector<HostTensor> &inputs) override;
+  ResidentCall makeResident(const std::string &function,
+                            const std::map<std::string, int64_t> &symbols) override;
+  bool setProfile(LaunchProfile *profile) override {
+    on->executor->setProfile(profile);
+    return true;
+  }
 
 private:
   uint32_t find(const std::string &name) const;
@@ -118,6 +128,16 @@ private:
 };
 
 } // namespace
+
+/// Whether a program that is opened for `purpose` is one of steps.
+static bool wantsSteps(const program::TargetProgram &target, Purpose purpose) {
+  if (purpose != Purpose::Any)
+    return purpose == Purpose::Text;
+  for (uint32_t i = 0; i < length(target.functions()); ++i)
+    if (target.functions()->Get(i)->phase() != Phase::Plain)
+      return true;
+  return false;
+}
 
 ProgramOnDevice::ProgramOnDevice(LoadedProgram loaded, const OpenOptions &options)
     : program(std::move(loaded)) {
@@ -178,7 +198,7 @@ void ProgramOnDevice::loadConstants(const OpenOptions &options) {
   std::vector<bool> used(length(target->constants()));
   for (uint32_t f = 0; f < length(target->functions()); ++f) {
     const program::Function &function = *target->functions()->Get(f);
-    if ((function.phase() == Phase::Plain) != (options.purpose == Purpose::Tensors))
+    if ((function.phase() == Phase::Plain) == wantsSteps(*target, options.purpose))
       continue;
     for (uint32_t i = 0; i < length(function.buffers()); ++i)
       if (function.buffers()->Get(i)->kind() == program::BufferKind::Constant)
@@ -489,6 +509,45 @@ std::vector<HostTensor> ProgramTensorModel::run(const std::string &name,
   return results;
 }
 
+ResidentCall ProgramTensorModel::makeResident(const std::string &name,
+                                              const std::map<std::string, int64_t> &given) {
+  uint32_t index = find(name);
+  const program::Function &function = on->executor->function(index);
+  std::vector<int64_t> values = typicalSymbols(function, given);
+  ResidentCall call;
+  for (uint32_t i = 0; i < length(function.symbols()); ++i)
+    call.symbols[function.symbols()->Get(i)->name()->str()] = values[i];
+  std::vector<std::vector<int64_t>> shapes;
+  std::vector<InputTensor> inputs;
+  std::vector<std::vector<std::byte>> data;
+  shapes.reserve(length(function.inputs()));
+  for (uint32_t i = 0; i < length(function.inputs()); ++i) {
+    const program::Port &port = *function.inputs()->Get(i);
+    shapes.emplace_back();
+    for (const program::Expr *extent : *port.shape())
+      shapes.back().push_back(evaluate(*extent, values));
+    data.push_back(randomElements(port.dtype(), tensorBytes(port.dtype(), shapes.back()), i));
+    inputs.push_back({port.dtype(), shapes.back(), data.back().data()});
+    call.bytes = checkedAdd(call.bytes, int64_t(data.back().size()));
+  }
+  std::vector<std::vector<int64_t>> results = on->executor->outputShapes(index, inputs);
+  for (uint32_t i = 0; i < length(function.outputs()); ++i)
+    call.bytes = checkedAdd(
+        call.bytes, int64_t(tensorBytes(function.outputs()->Get(i)->dtype(), results[i])));
+  for (uint32_t i = 0; i < length(function.launches()); ++i)
+    if (const program::Expr *flops = function.launches()->Get(i)->flops())
+      call.flops = checkedAdd(call.flops, std::max<int64_t>(0, evaluate(*flops, values)));
+  on->executor->run(index, inputs, {});
+  call.run = [this, index, shapes] {
+    std::vector<InputTensor> kept;
+    for (uint32_t i = 0; i < shapes.size(); ++i)
+      kept.push_back(
+          {on->executor->function(index).inputs()->Get(i)->dtype(), shapes[i], nullptr});
+    on->executor->run(index, kept, {});
+  };
+  return call;
+}
+
 std::optional<TextMaterial> rt::textMaterial(const program::Program &program) {
   const program::TextModel *model = program.text();
   if (!model)
@@ -526,7 +585,7 @@ ModelHandle rt::openProgram(LoadedProgram program, const OpenOptions &options) {
   handle.backend = on->device->target() == "cpu" ? "CPU"
                    : on->device->hostAccessible() ? "host-cuda"
                                                   : "CUDA";
-  if (options.purpose == Purpose::Text)
+  if (wantsSteps(*on->target, options.purpose))
     handle.language =
         std::make_unique<ProgramLanguageModel>(std::move(on), options.contextTokens);
   else

@@ -13,8 +13,9 @@
 
 namespace mlsys::rt {
 
-/// What a program is opened for; only the weights for that are loaded.
-enum class Purpose { Text, Tensors };
+/// What a program is opened for; only the weights for that are loaded. Any: for text when it has
+/// step functions, and else for tensors.
+enum class Purpose { Text, Tensors, Any };
 
 /// How to open a program.
 struct OpenOptions {

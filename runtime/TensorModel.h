@@ -9,10 +9,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
 namespace mlsys::rt {
+
+struct LaunchProfile;
 
 /// A dense row-major tensor in host memory.
 struct HostTensor {
@@ -32,9 +36,22 @@ struct TensorPort {
   int64_t idLimit = 0;
 };
 
+/// A function with its tensors in place, to be called again and again.
+struct ResidentCall {
+  /// The symbols of the function and their values.
+  std::map<std::string, int64_t> symbols;
+  /// Bytes of all inputs and outputs, and the flops of all launches as the compiler counts them.
+  int64_t bytes = 0, flops = 0;
+  /// Runs the function; nothing is copied to the device or back.
+  std::function<void()> run;
+};
+
 /// Throws rt::Error naming the input that is not what its port takes: type, rank,
 /// bytes, token ids.
 void checkInputs(const std::vector<TensorPort> &ports, const std::vector<HostTensor> &inputs);
+
+/// `bytes` of random elements in [-1, 1), or of zeros for types that are no floats.
+std::vector<std::byte> randomElements(program::DType dtype, uint64_t bytes, uint64_t seed);
 
 /// The plain functions of a model: tensors in, tensors out, no state. Compiled
 /// programs and the interpreter implement it.
@@ -49,6 +66,16 @@ public:
   /// input that has a wrong type or shape.
   virtual std::vector<HostTensor> run(const std::string &function,
                                       const std::vector<HostTensor> &inputs) = 0;
+
+  /// Puts random inputs (integers: zeros) on the device for a function, its symbols having the
+  /// given values or else their hints. The call is valid until
+  /// the model runs something else. Throws rt::Error,
+  /// also where nothing is compiled.
+  virtual ResidentCall makeResident(const std::string &function,
+                                    const std::map<std::string, int64_t> &symbols);
+  /// Records each launch of the calls that follow; null ends that. False when the model has no
+  /// kernels.
+  virtual bool setProfile(LaunchProfile *) { return false; }
 };
 
 } // namespace mlsys::rt

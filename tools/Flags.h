@@ -287,13 +287,50 @@ inline void addRun(CLI::App &app, rt::RunRequest &request) {
   app.add_option("--output-dir", request.outputDir, "Folder for RESULT.npy")->required();
 }
 
-inline void addBench(CLI::App &app, rt::BenchRequest &request) {
+/// NAME=NUMBER into `symbols`.
+inline void parseSymbol(const std::string &symbol, std::map<std::string, int64_t> &symbols) {
+  size_t equals = symbol.find('=');
+  std::vector<int64_t> value;
+  if (equals != std::string::npos && equals > 0)
+    value = rt::parseIds(symbol.substr(equals + 1));
+  if (value.size() != 1 || value[0] < 0)
+    throw rt::Error("--symbol {}: expected NAME=NUMBER", symbol);
+  symbols[symbol.substr(0, equals)] = value[0];
+}
+
+/// What `bench` takes besides the model.
+struct BenchFlags {
+  rt::BenchRequest request;
+  std::vector<std::string> symbols;
+
+  rt::BenchRequest &finish() {
+    for (const std::string &symbol : symbols)
+      parseSymbol(symbol, request.symbols);
+    rt::checkBench(request);
+    return request;
+  }
+};
+
+inline void addBench(CLI::App &app, BenchFlags &flags) {
+  rt::BenchRequest &request = flags.request;
   app.add_option("-p,--n-prompt", request.promptLengths, "Tokens of the prompt; several by commas")
       ->delimiter(',')
       ->capture_default_str();
   app.add_option("-n,--n-gen", request.generateLengths, "Tokens to generate; several by commas")
       ->delimiter(',')
       ->capture_default_str();
+  app.add_option("-d,--n-depth", request.depths,
+                 "Tokens that the cache holds before that; several by commas")
+      ->delimiter(',')
+      ->capture_default_str();
+  app.add_option("-b,--batch-size", request.batches,
+                 "Requests of an encoder, of -p tokens each; several by commas")
+      ->delimiter(',')
+      ->capture_default_str();
+  app.add_option("--symbol", flags.symbols,
+                 "NAME=NUMBER, an extent of functions on tensors, in place of the typical one")
+      ->allow_extra_args(false);
+  app.add_flag("--kernels", request.kernels, "Time each launch and sum up by kernel");
   app.add_option("-r,--repetitions", request.repetitions, "Runs to average")
       ->capture_default_str();
   app.add_option("-o,--output", request.format, "md, json or csv")
@@ -309,15 +346,8 @@ struct InspectFlags {
   std::vector<std::string> symbols;
 
   const rt::InspectRequest &finish() {
-    for (const std::string &symbol : symbols) {
-      size_t equals = symbol.find('=');
-      std::vector<int64_t> value;
-      if (equals != std::string::npos && equals > 0)
-        value = rt::parseIds(symbol.substr(equals + 1));
-      if (value.size() != 1 || value[0] < 0)
-        throw rt::Error("--symbol {}: expected NAME=NUMBER", symbol);
-      request.symbols[symbol.substr(0, equals)] = value[0];
-    }
+    for (const std::string &symbol : symbols)
+      parseSymbol(symbol, request.symbols);
     return request;
   }
 };

@@ -159,7 +159,7 @@ private:
   }
 
   void addBenchCommand() {
-    CLI::App *command = subcommand("bench", "Measure prompt and generation speed", Runs::Yes);
+    CLI::App *command = subcommand("bench", "Measure the speed of a model or of functions", Runs::Yes);
     addCacheFlags(*command);
     addBench(*command, bench);
     if (opener.compiles)
@@ -167,10 +167,10 @@ private:
                         "Random numbers for weights: only the configuration is needed");
     command->callback([this] {
       action = [this] {
-        rt::checkBench(bench);
-        rt::ModelHandle handle = opener.open(model, rt::Purpose::Text);
-        bench.cancel = &rt::catchInterrupt();
-        return rt::runBench(handle, bench, standardStreams());
+        rt::BenchRequest &request = bench.finish();
+        rt::ModelHandle handle = opener.open(model, rt::Purpose::Any);
+        request.cancel = &rt::catchInterrupt();
+        return rt::runBench(handle, request, standardStreams());
       };
     });
   }
@@ -230,7 +230,7 @@ private:
   rt::ClassifyRequest classify;
   TextFlags embedTexts, classifyTexts;
   rt::RunRequest run;
-  rt::BenchRequest bench;
+  BenchFlags bench;
   InspectFlags inspect;
   rt::TokenizeRequest tokenize;
   bool devicesJson = false;

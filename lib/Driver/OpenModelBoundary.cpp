@@ -33,7 +33,7 @@ llvm::Expected<OpenedModel> mlsys::openModel(CompileRequest request,
   request.targets = {targetOfDevice(options.device.device)};
   // One request at a time.
   request.decodeBuckets = {1};
-  request.functions = options.purpose == rt::Purpose::Text ? Functions::Steps : Functions::Plain;
+  request.functions = options.purpose == rt::Purpose::Tensors ? Functions::Plain : Functions::Steps;
   llvm::Expected<CompiledModel> compiled = compileModel(request);
   if (!compiled)
     return compiled.takeError();

@@ -323,6 +323,57 @@ TEST(BenchCommand, PrintsATable) {
   EXPECT_EQ(std::count(outcome.out.begin(), outcome.out.end(), '\n'), 3);
 }
 
+TEST(BenchCommand, CountsTheTokensBefore) {
+  ModelHandle model = open(letterProgram());
+  BenchRequest bench;
+  bench.promptLengths = {8};
+  bench.generateLengths = {3};
+  bench.depths = {0, 20};
+  bench.repetitions = 2;
+  bench.kernels = true;
+  bench.format = "json";
+  Outcome outcome = capture([&](Streams streams) { return runBench(model, bench, streams); });
+  ASSERT_EQ(outcome.error, "");
+  nlohmann::json rows = nlohmann::json::parse(outcome.out);
+  ASSERT_EQ(rows.size(), 4u);
+  EXPECT_EQ(rows[0]["test"], "pp8");
+  EXPECT_EQ(rows[2]["test"], "pp8 @ d20");
+  EXPECT_EQ(rows[3]["test"], "tg3 @ d20");
+  EXPECT_EQ(rows[3]["n_depth"], 20);
+  // Of the 20 tokens before nothing is counted: three steps of two launches each.
+  ASSERT_EQ(rows[3]["kernels"].size(), 2u);
+  EXPECT_EQ(rows[3]["kernels"][0]["function"], "decode_1");
+  EXPECT_EQ(rows[3]["kernels"][0]["launches"], 1);
+  EXPECT_EQ(rows[3]["kernels"][0]["samples_ns"].size(), 2u);
+  EXPECT_GE(rows[3]["outside_ns"].get<double>(), 0);
+  bench.format = "md";
+  outcome = capture([&](Streams streams) { return runBench(model, bench, streams); });
+  EXPECT_NE(outcome.out.find("\ntg3 @ d20, one step:\n\n| kernel "), std::string::npos);
+  EXPECT_NE(outcome.out.find("| outside of kernels |"), std::string::npos);
+}
+
+TEST(BenchCommand, TimesFunctionsOnTensors) {
+  ModelHandle model = open(scaleProgram(), Purpose::Any);
+  BenchRequest bench;
+  bench.repetitions = 2;
+  bench.symbols = {{"N", 100}};
+  bench.format = "json";
+  Outcome outcome = capture([&](Streams streams) { return runBench(model, bench, streams); });
+  ASSERT_EQ(outcome.error, "");
+  nlohmann::json rows = nlohmann::json::parse(outcome.out);
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0]["test"], "forward N=100");
+  EXPECT_EQ(rows[0]["bytes"], 800);
+  EXPECT_GT(rows[0]["gb_per_s"].get<double>(), 0);
+  EXPECT_EQ(rows[0]["samples_ns"].size(), 2u);
+  bench.format = "md";
+  outcome = capture([&](Streams streams) { return runBench(model, bench, streams); });
+  EXPECT_NE(outcome.out.find("| forward N=100 |"), std::string::npos) << outcome.out;
+  bench.symbols = {{"Q", 1}};
+  outcome = capture([&](Streams streams) { return runBench(model, bench, streams); });
+  EXPECT_EQ(outcome.error, "--symbol Q: the functions have N");
+}
+
 TEST(BenchCommand, RefusesWrongNumbers) {
   ModelHandle model = open(letterProgram());
   auto problem = [&](const std::function<void(BenchRequest &)> &change) {
@@ -338,6 +389,15 @@ TEST(BenchCommand, RefusesWrongNumbers) {
             "-o xml: expected md, json or csv");
   EXPECT_EQ(problem([](BenchRequest &b) { b.promptLengths = {-1}; }),
             "-p -1: expected a number of tokens");
+  EXPECT_EQ(problem([](BenchRequest &b) { b.depths = {-1}; }), "-d -1: expected a number of tokens");
+  EXPECT_EQ(problem([](BenchRequest &b) { b.batches = {0}; }), "-b 0: expected at least one request");
+  EXPECT_EQ(problem([](BenchRequest &b) { b.batches = {2}; }),
+            "-b 2: batches are for encoders, and this is a causal language model");
+  EXPECT_EQ(problem([](BenchRequest &b) { b.symbols = {{"T", 4}}; }),
+            "--symbol is for functions on tensors; sum takes -p, -n, -d and -b");
+  EXPECT_EQ(problem([](BenchRequest &b) { b.depths = {61}; }),
+            "pp4 @ d61 needs a context of 65 tokens, and this one has 64; use fewer tokens or a "
+            "larger --ctx-size");
   EXPECT_EQ(problem([](BenchRequest &b) { b.generateLengths = {65}; }),
             "tg65 needs a context of 65 tokens, and this one has 64; use fewer tokens or a "
             "larger --ctx-size");
