@@ -6,7 +6,7 @@
 // says that the processor has them.
 //
 //===----------------------------------------------------------------------===//
-#include "machine/Kernels.h"
+#include "bench/machine/Kernels.h"
 
 #include "runtime/CpuDevice.h"
 

@@ -3,7 +3,7 @@
 // Part of mlsys, under the Apache License v2.0. See LICENSE.
 //
 //===----------------------------------------------------------------------===//
-#include "machine/Kernels.h"
+#include "bench/machine/Kernels.h"
 
 #include "runtime/CpuDevice.h"
 #include "runtime/Error.h"
