@@ -141,14 +141,15 @@ private:
   int64_t chunk, depthChunk;
 };
 
-/// Requests of an encoder, of equal length, in one step.
+/// Requests of an encoder, of equal length, in as few steps as there is room for.
 class EncoderWork {
 public:
   EncoderWork(LanguageModel &model, const BenchRow &row)
       : model(model), random(model), tokens(row.promptTokens), batch(row.batch),
-        pages((tokens + model.pageSize() - 1) / model.pageSize()) {
+        pages(pagesOf(model, row)),
+        perStep(std::min({batch, model.maxStepTokens() / tokens, model.pageCount() / pages})) {
     starts.push_back(0);
-    for (int64_t request = 0; request < batch; ++request) {
+    for (int64_t request = 0; request < perStep; ++request) {
       for (int64_t i = 0; i < tokens; ++i) {
         positions.push_back(int32_t(i));
         slots.push_back(request * pages * model.pageSize() + i);
@@ -158,35 +159,46 @@ public:
       starts.push_back(int32_t((request + 1) * tokens));
       lengths.push_back(int32_t(tokens));
     }
-    rows.resize(size_t(model.rows(tokens * batch, batch) * model.vocabSize()));
+    rows.resize(size_t(model.rows(tokens * perStep, perStep) * model.vocabSize()));
     model.zeroPages(blockTable);
   }
 
   double once(Stopwatch &watch) {
     std::vector<int64_t> ids = random(tokens * batch);
-    StepBatch step{ids, positions, slots, starts, lengths, blockTable, pages, {}};
     watch.start();
-    model.step(step, rows);
+    for (int64_t done = 0; done < batch; done += perStep) {
+      auto requests = size_t(std::min(perStep, batch - done)), count = requests * size_t(tokens);
+      model.step({std::span(ids).subspan(size_t(done * tokens), count),
+                  std::span(positions).first(count), std::span(slots).first(count),
+                  std::span(starts).first(requests + 1), std::span(lengths).first(requests),
+                  std::span(blockTable).first(requests * size_t(pages)), pages, {}},
+                 std::span(rows).first(size_t(model.rows(int64_t(count), int64_t(requests)) *
+                                              model.vocabSize())));
+    }
     return watch.stop();
   }
 
   /// Why the model has no room for such a row; empty when it has.
   static std::string problem(const LanguageModel &model, const BenchRow &row) {
-    int64_t pages = (row.promptTokens + model.pageSize() - 1) / model.pageSize();
-    if (row.tokens() > model.maxStepTokens())
+    if (row.promptTokens > model.maxStepTokens())
       return fmt::format("{} needs a step of {} tokens, and this one takes {}; use fewer tokens "
                          "or a larger --ctx-size",
-                         row.test(), row.tokens(), model.maxStepTokens());
-    if (pages > model.pageCount() / row.batch)
+                         row.test(), row.promptTokens, model.maxStepTokens());
+    if (int64_t pages = pagesOf(model, row); pages > model.pageCount())
       return fmt::format("{} needs {} pages of the cache for each request, and there are {}",
                          row.test(), pages, model.pageCount());
     return "";
   }
 
 private:
+  /// Pages of the cache for one request.
+  static int64_t pagesOf(const LanguageModel &model, const BenchRow &row) {
+    return (row.promptTokens + model.pageSize() - 1) / model.pageSize();
+  }
+
   LanguageModel &model;
   RandomIds random;
-  int64_t tokens, batch, pages;
+  int64_t tokens, batch, pages, perStep;
   std::vector<int32_t> positions, starts, lengths, blockTable;
   std::vector<int64_t> slots;
   std::vector<float> rows;
