@@ -143,6 +143,8 @@ static Json describeTarget(const program::TargetProgram &target,
                   {"kind", text(kernel.kind())},
                   {"launches", uses[i]},
                   {"scratch_bytes", kernel.scratch_bytes()}};
+    if (kernel.tiles())
+      entry["tiles"] = text(kernel.tiles());
     if (length(kernel.cubins()) > 0)
       entry["cubins"] = Json::array();
     for (uint32_t c = 0; c < length(kernel.cubins()); ++c) {

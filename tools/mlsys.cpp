@@ -6,8 +6,12 @@
 #include "SharedCommands.h"
 
 #include "mlsys/Driver/Compiler.h"
+#include "mlsys/Driver/Tune.h"
 
 #include "runtime/AtomicFile.h"
+#include "runtime/CpuDevice.h"
+
+#include <filesystem>
 
 using namespace mlsys;
 using namespace mlsys::tools;
@@ -135,6 +139,12 @@ struct CompileFlags {
 };
 } // namespace
 
+static void addDecodeBuckets(CLI::App &app, std::vector<int64_t> &buckets) {
+  app.add_option("--decode-buckets", buckets, "Numbers of requests that decode is compiled for")
+      ->delimiter(',')
+      ->check(CLI::Range(int64_t(1), int64_t(1024)));
+}
+
 static void addCompile(CLI::App &app, CompileFlags &flags) {
   addModel(app, flags.model, "A Hugging Face folder, a .gguf file, or IR at any stage (.mlir)");
   app.add_option("-o,--output", flags.output, "The .mlsys file, or the IR of --stop-after");
@@ -153,10 +163,7 @@ static void addCompile(CLI::App &app, CompileFlags &flags) {
                "Put the weights into the .mlsys file, so that it is all that is needed");
   app.add_flag("--random-weights", flags.model.randomWeights,
                "Random numbers for weights: only the configuration is needed");
-  app.add_option("--decode-buckets", flags.decodeBuckets,
-                 "Numbers of requests that decode is compiled for")
-      ->delimiter(',')
-      ->check(CLI::Range(int64_t(1), int64_t(1024)));
+  addDecodeBuckets(app, flags.decodeBuckets);
 }
 
 static int runCompile(const CompileFlags &flags) {
@@ -190,6 +197,78 @@ static int runCompile(const CompileFlags &flags) {
   return 0;
 }
 
+//===----------------------------------------------------------------------===//
+// mlsys tune
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// What `tune` takes besides the model.
+struct TuneFlags {
+  ModelFlags model;
+  std::string output;
+  int rounds = 1, repetitions = 3;
+  std::vector<int64_t> decodeBuckets;
+};
+} // namespace
+
+static void addTune(CLI::App &app, TuneFlags &flags) {
+  addModel(app, flags.model, "A Hugging Face folder, a .gguf file, or IR (.mlir)");
+  app.add_option("-o,--output", flags.output,
+                 "The table of tile sizes; what it has for other shapes stays. Default: the file that "
+                 "--tiles auto reads");
+  addDtype(app, flags.model);
+  addKvType(app, flags.model);
+  app.add_option("-t,--threads", flags.model.device.threads, "Threads; 0: one a core")
+      ->check(CLI::Range(0, 1024));
+  app.add_flag("--random-weights", flags.model.randomWeights,
+               "Random numbers for weights: only the configuration is needed");
+  addDecodeBuckets(app, flags.decodeBuckets);
+  app.add_option("--rounds", flags.rounds,
+                 "In each, every size is varied around the best that is known")
+      ->check(CLI::Range(1, 16))
+      ->capture_default_str();
+  app.add_option("-r,--repetitions", flags.repetitions, "Steps that are timed for each variation")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+}
+
+static int runTune(const TuneFlags &flags) {
+  if (isCompiled(flags.model.model))
+    throw rt::Error("'{}' is compiled already; tune takes the model that it was made of",
+                    flags.model.model);
+  TuneRequest request;
+  request.compile = makeRequest(flags.model);
+  request.threads = flags.model.device.threads;
+  request.rounds = flags.rounds;
+  request.repetitions = flags.repetitions;
+  if (!flags.decodeBuckets.empty())
+    request.compile.decodeBuckets = flags.decodeBuckets;
+  request.progress = [](int round, int64_t candidate) {
+    std::cerr << fmt::format("round {}, variation {}\n", round, candidate);
+  };
+  std::string output =
+      flags.output.empty() ? getTilesPath(rt::bestCpuIsa()) : flags.output;
+  if (output.empty())
+    throw rt::Error("there is no folder for the table; name a file with -o");
+  std::optional<TileTable> known;
+  if (std::filesystem::exists(output))
+    known = orThrow(TileTable::read(output));
+  TuneResult result = orThrow(tuneModel(request, known ? &*known : nullptr));
+  if (llvm::Error error = result.table.write(output))
+    throw rt::Error("{}", llvm::toString(std::move(error)));
+  for (const TunedShape &shape : result.shapes) {
+    std::cout << fmt::format("{}\n  by rule {:8.3f} ms  {}\n", shape.shape, shape.ruleSeconds * 1e3,
+                             shape.rule);
+    if (shape.best != shape.rule)
+      std::cout << fmt::format("  tuned   {:8.3f} ms  {}\n", shape.bestSeconds * 1e3, shape.best);
+  }
+  std::cout << fmt::format("a step of every phase: by rule {:.3f} ms, tuned {:.3f} ms ({:+.1f} %)\n"
+                           "written to {}\n",
+                           result.ruleSeconds * 1e3, result.tunedSeconds * 1e3,
+                           (result.tunedSeconds / result.ruleSeconds - 1) * 100, output);
+  return 0;
+}
+
 int main(int argc, char **argv) {
   CLI::App app{"Compiles models and runs them"};
   app.name("mlsys");
@@ -208,5 +287,10 @@ int main(int argc, char **argv) {
   CLI::App *compileCommand = app.add_subcommand("compile", "Compile a model to a .mlsys file");
   addCompile(*compileCommand, flags);
   compileCommand->callback([&] { commands.action = [&] { return runCompile(flags); }; });
+  TuneFlags tuneFlags;
+  CLI::App *tuneCommand =
+      app.add_subcommand("tune", "Measure tile sizes for a model on this machine's CPU");
+  addTune(*tuneCommand, tuneFlags);
+  tuneCommand->callback([&] { commands.action = [&] { return runTune(tuneFlags); }; });
   return parseAndRun(app, argc, argv, [&] { return commands.action(); });
 }
