@@ -22,6 +22,8 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
+#include "llvm/Support/MathExtras.h"
+
 using namespace mlir;
 using namespace mlsys;
 using namespace mlsys::graph;
@@ -29,7 +31,9 @@ using namespace mlsys::graph;
 /// More parts cost more in the joining kernel than they save.
 static constexpr int64_t maxParts = 8;
 /// Shorter contexts are not worth a second kernel.
-static constexpr int64_t minContext = 1024;
+static constexpr int64_t minContext = 512;
+/// Keys are cut when workers would be busy for a smaller part of the time, in percent.
+static constexpr int64_t minBusy = 85;
 
 static PagedAttentionOp findPagedAttention(FusionOp fusion) {
   for (auto op : fusion.getBody().front().getOps<PagedAttentionOp>())
@@ -84,9 +88,14 @@ int64_t mlsys::selectAttentionParts(FusionOp fusion, const CpuTarget &target) {
   if (maxPages >= 0 && maxPages < getMinPartPages(fusion))
     return 1;
   int64_t tasks = query.getDimSize(0) * layer.getHeads();
-  if (tasks >= target.threads)
-    return 1;
-  return std::min(maxParts, (2 * target.threads + tasks - 1) / tasks);
+  if (tasks < target.threads)
+    return std::min(maxParts, (2 * target.threads + tasks - 1) / tasks);
+  for (int64_t parts = 1; parts < maxParts; ++parts) {
+    int64_t rounds = llvm::divideCeil(tasks * parts, target.threads);
+    if (100 * tasks * parts >= minBusy * target.threads * rounds)
+      return parts;
+  }
+  return maxParts;
 }
 
 int64_t mlsys::countPartElements(FusionOp fusion, int64_t parts) {
