@@ -76,13 +76,35 @@ RightMatrix AttentionLowering::emitInterleaved(const RightMatrix &matrix, Value 
   return {scratch, constant(0), 2 * columns};
 }
 
+RightMatrix AttentionLowering::pageKeys(const QuerySegment &segment, Value block) {
+  return {key,
+          layout->address(math, CachePart::key, page(segment, block), segment.head, constant(0),
+                          constant(0)),
+          layout->dimStride(CachePart::key)};
+}
+
+void AttentionLowering::prefetch(const RightMatrix &matrix, int64_t rows, int64_t columns) {
+  constexpr int64_t lineBytes = 64;
+  Type element = cast<MemRefType>(matrix.buffer.getType()).getElementType();
+  int64_t perLine = lineBytes * 8 / element.getIntOrFloatBitWidth();
+  loop(constant(0), constant(rows), 1, [&](Value row) {
+    Value place = math.add(matrix.offset, math.mul(row, matrix.stride));
+    for (int64_t column = 0; column < columns; column += perLine)
+      memref::PrefetchOp::create(b, loc, matrix.buffer, math.add(place, column), /*isWrite=*/false,
+                                 /*localityHint=*/2, /*isDataCache=*/true);
+  });
+}
+
+void AttentionLowering::emitPrefetch(const QuerySegment &segment, Value block, Value endBlock) {
+  prefetch(valueBlock(segment, block), keysPerBlock, headDim);
+  Value next = math.min(math.add(block, 1), math.sub(endBlock, constant(1)));
+  prefetch(pageKeys(segment, next), headDim, keysPerBlock);
+}
+
 RightMatrix AttentionLowering::keyBlock(const QuerySegment &segment, Value block, Value count) {
   if (contiguous)
     return emitTransposedKeys(segment, block, count);
-  RightMatrix matrix{key,
-                layout->address(math, CachePart::key, page(segment, block), segment.head,
-                                constant(0), constant(0)),
-                layout->dimStride(CachePart::key)};
+  RightMatrix matrix = pageKeys(segment, block);
   if (usesBf16)
     return emitInterleaved(matrix, constant(headDim), keysPerBlock, tiles.keyWidth, keyScratch);
   return matrix;

@@ -66,7 +66,7 @@ private:
   void emitZeros(const QuerySegment &segment);
   void emitLoadQueries(const QuerySegment &segment);
   void emitStart(const QuerySegment &segment);
-  void emitKeyBlock(const QuerySegment &segment, mlir::Value block);
+  void emitKeyBlock(const QuerySegment &segment, mlir::Value block, mlir::Value endBlock);
   void emitSoftmax(const QuerySegment &segment, mlir::Value firstKey);
   void emitMaxima(const QuerySegment &segment, mlir::Value firstKey, bool masked);
   /// `visible`: how many keys of the block the row sees or are before its window; `hidden`: how
@@ -84,6 +84,11 @@ private:
   void emitResults(const QuerySegment &segment);
   void emitPartResults(const QuerySegment &segment);
 
+  /// Asks for the block's values and the next block's keys while its scores are computed.
+  void emitPrefetch(const QuerySegment &segment, mlir::Value block, mlir::Value endBlock);
+  /// Asks for `rows` x `columns` elements.
+  void prefetch(const RightMatrix &matrix, int64_t rows, int64_t columns);
+  RightMatrix pageKeys(const QuerySegment &segment, mlir::Value block);
   RightMatrix keyBlock(const QuerySegment &segment, mlir::Value block, mlir::Value count);
   RightMatrix valueBlock(const QuerySegment &segment, mlir::Value block);
   /// Keys of a contiguous tensor as [dim / pair][key][pair].

@@ -270,7 +270,10 @@ void AttentionLowering::emitSoftmax(const QuerySegment &segment, Value firstKey)
   forRows(segment, [&](Value, Value, Value row) { emitRowWeights(row); });
 }
 
-void AttentionLowering::emitKeyBlock(const QuerySegment &segment, Value block) {
+void AttentionLowering::emitKeyBlock(const QuerySegment &segment, Value block, Value endBlock) {
+  // Few rows wait for memory.
+  if (paged && tiles.tokens == 1)
+    emitPrefetch(segment, block, endBlock);
   Value firstKey = math.mul(block, keysPerBlock);
   Value count = math.min(constant(keysPerBlock), math.sub(segment.keys, firstKey));
   Value rows = math.mul(segment.tokens, ratio);
@@ -337,14 +340,14 @@ void AttentionLowering::emitSegment(const QuerySegment &segment) {
   Value firstBlock = math.div(windowStart(segment.firstLimit), keysPerBlock);
   Value endBlock = math.ceilDiv(segment.keys, keysPerBlock);
   if (!cut) {
-    loop(firstBlock, endBlock, 1, [&](Value block) { emitKeyBlock(segment, block); });
+    loop(firstBlock, endBlock, 1, [&](Value block) { emitKeyBlock(segment, block, endBlock); });
     return emitResults(segment);
   }
   Value count = math.sub(endBlock, firstBlock);
   Value perPart = math.div(math.add(count, math.sub(parts, constant(1))), parts);
   firstBlock = math.add(firstBlock, math.mul(perPart, segment.part));
   endBlock = math.min(endBlock, math.add(firstBlock, perPart));
-  loop(firstBlock, endBlock, 1, [&](Value block) { emitKeyBlock(segment, block); });
+  loop(firstBlock, endBlock, 1, [&](Value block) { emitKeyBlock(segment, block, endBlock); });
   auto branch = scf::IfOp::create(b, loc, cut, /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(branch.thenBlock());
