@@ -24,6 +24,8 @@ using Clock = std::chrono::steady_clock;
 
 /// A repetition of a function on tensors calls it until so much time has passed.
 static constexpr double leastSeconds = 0.02;
+/// Requests of an encoder; their results are kept.
+static constexpr int64_t mostRequests = 4096;
 
 void rt::checkBench(const BenchRequest &request) {
   if (request.repetitions < 1)
@@ -141,15 +143,15 @@ private:
   int64_t chunk, depthChunk;
 };
 
-/// Requests of an encoder, of equal length, in as few steps as there is room for.
+/// Requests of an encoder, of equal length, in as few steps as the model takes.
 class EncoderWork {
 public:
   EncoderWork(LanguageModel &model, const BenchRow &row)
       : model(model), random(model), tokens(row.promptTokens), batch(row.batch),
-        pages(pagesOf(model, row)),
-        perStep(std::min({batch, model.maxStepTokens() / tokens, model.pageCount() / pages})) {
+        pages((tokens + model.pageSize() - 1) / model.pageSize()),
+        together(std::min({batch, model.maxStepTokens() / tokens, model.pageCount() / pages})) {
     starts.push_back(0);
-    for (int64_t request = 0; request < perStep; ++request) {
+    for (int64_t request = 0; request < together; ++request) {
       for (int64_t i = 0; i < tokens; ++i) {
         positions.push_back(int32_t(i));
         slots.push_back(request * pages * model.pageSize() + i);
@@ -159,46 +161,33 @@ public:
       starts.push_back(int32_t((request + 1) * tokens));
       lengths.push_back(int32_t(tokens));
     }
-    rows.resize(size_t(model.rows(tokens * perStep, perStep) * model.vocabSize()));
+    rows.resize(size_t(model.rows(tokens * batch, batch) * model.vocabSize()));
     model.zeroPages(blockTable);
   }
 
   double once(Stopwatch &watch) {
     std::vector<int64_t> ids = random(tokens * batch);
     watch.start();
-    for (int64_t done = 0; done < batch; done += perStep) {
-      auto requests = size_t(std::min(perStep, batch - done)), count = requests * size_t(tokens);
-      model.step({std::span(ids).subspan(size_t(done * tokens), count),
-                  std::span(positions).first(count), std::span(slots).first(count),
-                  std::span(starts).first(requests + 1), std::span(lengths).first(requests),
-                  std::span(blockTable).first(requests * size_t(pages)), pages, {}},
-                 std::span(rows).first(size_t(model.rows(int64_t(count), int64_t(requests)) *
-                                              model.vocabSize())));
-    }
+    for (int64_t first = 0; first < batch; first += together)
+      step(ids, first, std::min(together, batch - first));
     return watch.stop();
   }
 
-  /// Why the model has no room for such a row; empty when it has.
-  static std::string problem(const LanguageModel &model, const BenchRow &row) {
-    if (row.promptTokens > model.maxStepTokens())
-      return fmt::format("{} needs a step of {} tokens, and this one takes {}; use fewer tokens "
-                         "or a larger --ctx-size",
-                         row.test(), row.promptTokens, model.maxStepTokens());
-    if (int64_t pages = pagesOf(model, row); pages > model.pageCount())
-      return fmt::format("{} needs {} pages of the cache for each request, and there are {}",
-                         row.test(), pages, model.pageCount());
-    return "";
-  }
-
 private:
-  /// Pages of the cache for one request.
-  static int64_t pagesOf(const LanguageModel &model, const BenchRow &row) {
-    return (row.promptTokens + model.pageSize() - 1) / model.pageSize();
+  void step(std::span<const int64_t> ids, int64_t first, int64_t count) {
+    size_t width = size_t(count * tokens);
+    int64_t before = model.rows(first * tokens, first) * model.vocabSize();
+    int64_t mine = model.rows(count * tokens, count) * model.vocabSize();
+    model.step({ids.subspan(size_t(first * tokens), width), std::span(positions).first(width),
+                std::span(slots).first(width), std::span(starts).first(size_t(count) + 1),
+                std::span(lengths).first(size_t(count)),
+                std::span(blockTable).first(size_t(count * pages)), pages, {}},
+               std::span(rows).subspan(size_t(before), size_t(mine)));
   }
 
   LanguageModel &model;
   RandomIds random;
-  int64_t tokens, batch, pages, perStep;
+  int64_t tokens, batch, pages, together;
   std::vector<int32_t> positions, starts, lengths, blockTable;
   std::vector<int64_t> slots;
   std::vector<float> rows;
@@ -242,14 +231,14 @@ static std::vector<BenchRow> encoderRows(const LanguageModel &model, const Bench
     for (int64_t tokens : request.promptLengths) {
       if (tokens == 0)
         continue;
-      if (tokens > model.contextLength() || batch > model.maxStepTokens())
-        throw Error("-p {} -b {}: a request has at most {} tokens, and a step {}", tokens, batch,
-                    model.contextLength(), model.maxStepTokens());
+      if (tokens > model.contextLength() || tokens > model.maxStepTokens())
+        throw Error("-p {}: a request of this encoder has at most {} tokens", tokens,
+                    std::min(model.contextLength(), model.maxStepTokens()));
+      if (batch > mostRequests)
+        throw Error("-b {}: expected at most {} requests", batch, mostRequests);
       BenchRow row;
       row.promptTokens = tokens;
       row.batch = batch;
-      if (std::string problem = EncoderWork::problem(model, row); !problem.empty())
-        throw Error("{}", problem);
       rows.push_back(row);
     }
   return rows;

@@ -7,7 +7,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import numpy
 import onnxruntime
 
-from peers.worker import check, random_ids, reference_path, repeated, serve
+from peers.worker import NoSuchModel, check, random_ids, reference_path, repeated, serve
 
 
 class OnnxRuntime:
@@ -19,7 +19,7 @@ class OnnxRuntime:
 
     def prepare(self, work):
         if work["kind"] != "encode" or work["dtype"] != "f32":
-            raise ValueError("no such model")
+            raise NoSuchModel
         session = onnxruntime.InferenceSession(os.path.join(self.models, "minilm.onnx"), self.options)
         ids = random_ids((work["shape"]["batch"], work["shape"]["tokens"]), 30000)
         call = lambda: session.run(None, {"input_ids": ids})[0]

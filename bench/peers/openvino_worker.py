@@ -10,7 +10,7 @@ import numpy
 import openvino
 from openvino import opset13
 
-from peers.worker import check, random_ids, reference_path, repeated, serve
+from peers.worker import NoSuchModel, check, random_ids, reference_path, repeated, serve
 
 
 def export(source, target):
@@ -47,7 +47,7 @@ class OpenVino:
         if work["kind"] == "encode":
             return self.encode(work)
         if work["kind"] not in ("decode", "prefill"):
-            raise ValueError("no such model")
+            raise NoSuchModel
         self.causal(work)
         self.measure(work)
 

@@ -147,7 +147,8 @@ class Torch:
             if work["kind"] == "encode":
                 ids = random_ids((work["shape"]["batch"], work["shape"]["tokens"]), 30000)
                 hidden = self.encoder({**work, "dtype": "f32"})(torch.from_numpy(ids)).last_hidden_state
-                inputs, outputs = {"input_ids": ids}, {"hidden": hidden.numpy()}
+                inputs = {"input_ids": ids, "token_type_ids": numpy.zeros_like(ids)}
+                outputs = {"hidden": hidden.numpy()}
             elif work["kind"] == "pointwise":
                 tensors = self.inputs({**work, "dtype": "f32"})
                 results = POINTWISE[work["model"]](*tensors)

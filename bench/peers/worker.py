@@ -9,6 +9,10 @@ import traceback
 START = time.perf_counter()
 
 
+class NoSuchModel(Exception):
+    """The peer has no form of this work."""
+
+
 def repeated(call, least_seconds=0.3, least_runs=3):
     """The median of runs after one that warms up."""
     call()
@@ -17,7 +21,7 @@ def repeated(call, least_seconds=0.3, least_runs=3):
         before = time.perf_counter()
         call()
         samples.append(time.perf_counter() - before)
-        if len(samples) >= 1 and time.perf_counter() - start > 2:
+        if time.perf_counter() - start > 2:
             break
     return statistics.median(samples)
 
@@ -47,9 +51,11 @@ def serve(peer):
                 answer = {"files": peer.reference(command["work"], command["folder"])}
             else:
                 answer = {"seconds": peer.measure(command["work"])}
+        except NoSuchModel:
+            answer = {"error": "no such model"}
         except Exception as error:
             traceback.print_exc()
-            answer = {"error": f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:200]}
+            answer = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
         answers.write(json.dumps(answer) + "\n")
 
 
