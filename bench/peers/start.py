@@ -10,6 +10,8 @@ from .works import parameters, read_config
 
 MODEL = "llama-3.2-1b"
 CONTEXT = 2048
+# Tokens of the run whose memory is measured: all of its cache is used.
+PROMPT, GENERATED = 512, 8
 
 
 def run_measured(command):
@@ -43,14 +45,13 @@ def measure_start(threads, repetitions, peers):
         compiles.append(run_measured([tool("mlsys"), "compile", folder, "--dtype", "bf16",
                                       "--target", "cpu", "-o", program])[1])
         firsts.append(run_measured(generate + ["-n", "2"])[0])
-    # A prompt of 512 tokens uses the largest buffers.
     long = [tool("mlsys-run"), "bench", program, "--device", "cpu", "-t", str(threads), "-c",
-            str(CONTEXT), "-p", "512", "-n", "8", "-r", "1"]
+            str(PROMPT + GENERATED), "-p", str(PROMPT), "-n", str(GENERATED), "-r", "1"]
     _, _, peak = run_measured(long)
     config = read_config(MODEL)
     weights = 2 * parameters(config)
     cache = (config["num_hidden_layers"] * 2 * config["num_key_value_heads"] * config["head_dim"]
-             * 2 * CONTEXT)
+             * 2 * (PROMPT + GENERATED))
     seconds = lambda values: {"median": statistics.median(values), "samples": values}
     rows = [
         {"what": "compile Llama-1B (s)", **seconds(compiles)},
