@@ -244,6 +244,9 @@ std::unique_ptr<Executor::Binding> Executor::resolve(const program::Function &fu
     }
     for (uint32_t s = 0; s < length(launch.symbols()); ++s)
       binding->symbolArguments.push_back(evaluate(*launch.symbols()->Get(s), symbols));
+    // A gather takes only rows of its panels.
+    if (text(target.kernels()->Get(args.kernel)->kind()) != "dot")
+      args.stream = {};
     binding->launches.push_back(args);
     binding->launchIndices.push_back(i);
   }
