@@ -7,11 +7,47 @@
 #include "mlsys/Driver/Compiler.h"
 
 #include "runtime/CudaDriver.h"
+#include "runtime/MappedFile.h"
 #include "runtime/Program.h"
 
 #include <chrono>
+#include <link.h>
+#include <malloc.h>
 
 using namespace mlsys;
+
+/// Whether the dynamic linker writes into the code of an object.
+static bool hasTextRelocations(const dl_phdr_info &object) {
+  for (int i = 0; i < object.dlpi_phnum; ++i) {
+    const ElfW(Phdr) &segment = object.dlpi_phdr[i];
+    if (segment.p_type != PT_DYNAMIC)
+      continue;
+    const auto *entry = reinterpret_cast<const ElfW(Dyn) *>(object.dlpi_addr + segment.p_vaddr);
+    for (; entry->d_tag != DT_NULL; ++entry)
+      if (entry->d_tag == DT_TEXTREL || (entry->d_tag == DT_FLAGS && entry->d_un.d_val & DF_TEXTREL))
+        return true;
+  }
+  return false;
+}
+
+/// Gives back the memory of the compiler, about a hundred megabytes: what it has freed, and the
+/// code of LLVM and MLIR, which the system reads from their files again when it is wanted.
+static void releaseCompiler() {
+  auto releaseCode = [](dl_phdr_info *object, size_t, void *) {
+    llvm::StringRef name = object->dlpi_name;
+    if ((!name.contains("libLLVM") && !name.contains("libMLIR")) || hasTextRelocations(*object))
+      return 0;
+    for (int i = 0; i < object->dlpi_phnum; ++i) {
+      const ElfW(Phdr) &segment = object->dlpi_phdr[i];
+      if (segment.p_type == PT_LOAD && segment.p_flags & PF_X && !(segment.p_flags & PF_W))
+        rt::MappedFile::release({reinterpret_cast<const std::byte *>(object->dlpi_addr) + segment.p_vaddr,
+                                 size_t(segment.p_filesz)});
+    }
+    return 0;
+  };
+  ::dl_iterate_phdr(releaseCode, nullptr);
+  ::malloc_trim(0);
+}
 
 /// What to compile for in order to run on a device.
 static CompileTarget targetOfDevice(llvm::StringRef device) {
@@ -42,6 +78,8 @@ llvm::Expected<OpenedModel> mlsys::openModel(CompileRequest request,
         rt::LoadedProgram::fromBytes(packProgram(*compiled->program), ".");
     double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    compiled->program.reset();
+    releaseCompiler();
     OpenedModel model{rt::openProgram(std::move(program), options), std::move(compiled->warnings)};
     model.handle.compileSeconds = seconds;
     return model;
