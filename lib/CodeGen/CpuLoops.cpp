@@ -11,9 +11,11 @@
 
 #include "CpuLoops.h"
 
+#include "KernelOutliner.h"
 #include "mlsys/CodeGen/CacheLayout.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
@@ -21,8 +23,10 @@ using namespace mlir;
 using namespace mlsys;
 using namespace mlsys::graph;
 
-/// At most so many steps over columns are unrolled.
-static constexpr int64_t maxUnrolled = 8;
+/// So many elements ahead of their use inputs are fetched.
+static constexpr int64_t prefetchDistance = 2048;
+/// Vectors of a step of a loop over long rows.
+static constexpr int64_t vectorsPerStep = 4;
 
 static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
 
@@ -48,9 +52,10 @@ mlsys::emitFor(KernelBuilder &kernel, Value begin, Value end, Value step, ValueR
 }
 
 void mlsys::emitColumns(KernelBuilder &kernel, IndexMath &math, Value begin, Value end,
-                        int64_t width, function_ref<void(Value, int64_t)> body) {
+                        int64_t width, function_ref<void(Value, int64_t)> body,
+                        const ColumnUnrolling &unrolling) {
   std::optional<int64_t> first = getConstantIntValue(begin), last = getConstantIntValue(end);
-  if (first && last && (*last - *first) / width + (*last - *first) % width <= maxUnrolled) {
+  if (first && last && (*last - *first) / width + (*last - *first) % width <= unrolling.whole) {
     int64_t column = *first;
     for (; column + width <= *last; column += width)
       body(math.constant(column), width);
@@ -58,19 +63,29 @@ void mlsys::emitColumns(KernelBuilder &kernel, IndexMath &math, Value begin, Val
       body(math.constant(column), 1);
     return;
   }
-  // The vectors end where less than one remains.
-  Value vectorEnd = math.add(begin, math.mul(math.div(math.sub(end, begin), width), width));
-  if (first && last)
-    vectorEnd = math.constant(*first + (*last - *first) / width * width);
-  emitFor(kernel, begin, vectorEnd, math.constant(width), {}, [&](Value column, ValueRange) {
-    body(column, width);
-    return SmallVector<Value>();
-  });
-  if (vectorEnd != end && width > 1)
-    emitFor(kernel, vectorEnd, end, math.constant(1), {}, [&](Value column, ValueRange) {
-      body(column, 1);
+  // Steps of several vectors, then of one, then elements; each ends where less than one remains.
+  Value at = begin;
+  auto emitSteps = [&](int64_t step, function_ref<void(Value)> emitStep) {
+    Value stop = math.add(at, math.mul(math.div(math.sub(end, at), step), step));
+    if (stop == at)
+      return;
+    emitFor(kernel, at, stop, math.constant(step), {}, [&](Value column, ValueRange) {
+      emitStep(column);
       return SmallVector<Value>();
     });
+    at = stop;
+  };
+  if (unrolling.vectors > 1)
+    emitSteps(unrolling.vectors * width, [&](Value column) {
+      if (unrolling.before)
+        unrolling.before(column);
+      for (int64_t vector = 0; vector < unrolling.vectors; ++vector)
+        body(math.add(column, vector * width), width);
+    });
+  if (at != end)
+    emitSteps(width, [&](Value column) { body(column, width); });
+  if (at != end && width > 1)
+    emitSteps(1, [&](Value column) { body(column, 1); });
 }
 
 SmallVector<StoredValue> mlsys::getStoredValues(KernelBuilder &kernel) {
@@ -84,13 +99,81 @@ SmallVector<StoredValue> mlsys::getStoredValues(KernelBuilder &kernel) {
   return result;
 }
 
+/// Whether vectors of an output can go past the caches.
+static bool canStream(const StoredValue &stored, int64_t width) {
+  constexpr int64_t minBits = 128;
+  int64_t bits = getElementBits(typeOf(stored.value).getElementType());
+  return !stored.write && bits > 1 && width * bits >= minBits;
+}
+
 void mlsys::emitStore(KernelBuilder &kernel, ElementEmitter &emitter, const StoredValue &stored,
-                      ValueRange indices, Value linear, int64_t width) {
+                      ValueRange indices, Value linear, int64_t width, bool streaming) {
   Value element = emitter.emit(stored.value, indices, width);
   if (CacheWriteOp write = stored.write)
     emitCacheStore(emitter, kernel, write, element, indices, width);
   else
-    emitter.store(element, stored.buffer, linear);
+    emitter.store(element, stored.buffer, linear, streaming && canStream(stored, width));
+}
+
+/// The largest that a number can be; nothing when it has no bound.
+static std::optional<int64_t> getUpperBound(FusionOp fusion, const DimExpr &dim) {
+  auto function = fusion->getParentOfType<func::FuncOp>();
+  bool bounded = true;
+  int64_t value = dim.evaluate([&](StringRef name) -> int64_t {
+    SymbolAttr symbol = function ? getSymbol(function, name) : SymbolAttr();
+    bounded &= symbol && symbol.getMax() >= 0;
+    return symbol ? symbol.getMax() : 0;
+  });
+  return bounded ? std::optional(value) : std::nullopt;
+}
+
+void mlsys::emitStreamingChoice(KernelBuilder &kernel, IndexMath &math, const CpuTarget &target,
+                                const DimExpr &columns, int64_t width,
+                                function_ref<void(bool)> body) {
+  std::optional<int64_t> known = columns.asConstant();
+  DimExpr bytes = estimateBytes(kernel.fusion);
+  std::optional<int64_t> most = getUpperBound(kernel.fusion, bytes);
+  bool possible = llvm::any_of(getStoredValues(kernel), [&](const StoredValue &stored) {
+    return canStream(stored, width);
+  });
+  if (!possible || (known && *known % width != 0) || (most && *most <= target.l3Bytes))
+    return body(false);
+  if (known && bytes.asConstant())
+    return body(true);
+  Value condition = math.less(math.constant(target.l3Bytes), kernel.extent(bytes));
+  if (!known) {
+    Value rest = math.mod(kernel.extent(columns), math.constant(width));
+    Value whole = arith::CmpIOp::create(kernel.builder, kernel.loc, arith::CmpIPredicate::eq, rest,
+                                        math.constant(0));
+    condition = arith::AndIOp::create(kernel.builder, kernel.loc, condition, whole);
+  }
+  auto branch = scf::IfOp::create(kernel.builder, kernel.loc, condition, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(kernel.builder);
+  kernel.builder.setInsertionPointToStart(branch.thenBlock());
+  body(true);
+  kernel.builder.setInsertionPointToStart(branch.elseBlock());
+  body(false);
+}
+
+void mlsys::collectStreams(Value value, llvm::SetVector<BlockArgument> &inputs) {
+  if (auto argument = dyn_cast<BlockArgument>(value)) {
+    inputs.insert(argument);
+    return;
+  }
+  Operation *op = value.getDefiningOp();
+  if (isElementwise(op) || isa<ReshapeOp>(op))
+    for (Value operand : op->getOperands())
+      collectStreams(operand, inputs);
+}
+
+void mlsys::emitPrefetch(KernelBuilder &kernel, IndexMath &math, Value buffer, Value linear,
+                         int64_t count) {
+  constexpr unsigned secondCache = 2;
+  constexpr int64_t lineBits = 512;
+  int64_t line = lineBits / getElementBits(cast<MemRefType>(buffer.getType()).getElementType());
+  for (int64_t element = 0; element < count; element += line)
+    memref::PrefetchOp::create(kernel.builder, kernel.loc, buffer, math.add(linear, element),
+                               /*isWrite=*/false, secondCache, /*isDataCache=*/true);
 }
 
 int64_t mlsys::chooseWidth(ElementEmitter &emitter, ArrayRef<Value> values, const DimExpr &columns,
@@ -129,6 +212,7 @@ public:
 
 private:
   void emitRow(Value row, Value begin, Value end);
+  void emitTasks(LaunchShape &launch);
 
   KernelBuilder &kernel;
   const CpuTarget &target;
@@ -138,7 +222,11 @@ private:
   /// The extents of the first stored value without the last, which is `columns`.
   SmallVector<DimExpr> leading;
   DimExpr columns;
+  DimExpr rows = DimExpr::constant(1);
   int64_t width = 1;
+  bool streaming = false;
+  /// Inputs that are fetched ahead of their use.
+  llvm::SetVector<BlockArgument> streams;
 };
 } // namespace
 
@@ -162,7 +250,15 @@ void LoopKernel::emitRow(Value row, Value begin, Value end) {
     rest = math.div(rest, extent);
   }
   RankedTensorType first = typeOf(stored.front().value);
-  emitColumns(kernel, math, begin, end, width, [&](Value column, int64_t step) {
+  ColumnUnrolling unrolling;
+  unrolling.vectors = vectorsPerStep;
+  unrolling.before = [&](Value column) {
+    if (streaming)
+      for (BlockArgument input : streams)
+        emitPrefetch(kernel, math, kernel.bufferOf(input),
+                     math.add(math.join(row, size, column), prefetchDistance), vectorsPerStep * width);
+  };
+  auto emitElements = [&](Value column, int64_t step) {
     Value linear = math.join(row, size, column);
     for (const StoredValue &output : stored) {
       SmallVector<Value> indices;
@@ -173,23 +269,34 @@ void LoopKernel::emitRow(Value row, Value begin, Value end) {
       } else {
         indices = emitter.delinearize(linear, output.value);
       }
-      emitStore(kernel, emitter, output, indices, linear, step);
+      emitStore(kernel, emitter, output, indices, linear, step, streaming);
     }
-  });
+  };
+  emitColumns(kernel, math, begin, end, width, emitElements, unrolling);
 }
 
 LogicalResult LoopKernel::lower(LaunchShape &launch) {
   stored = getStoredValues(kernel);
   leading = getDims(typeOf(stored.front().value));
   columns = leading.empty() ? DimExpr::constant(1) : leading.pop_back_val();
-  DimExpr rows = DimExpr::constant(1);
   for (const DimExpr &dim : leading)
     rows = rows * dim;
   SmallVector<Value> values;
   for (const StoredValue &output : stored)
     values.push_back(output.value);
   width = chooseWidth(emitter, values, columns, target.vectorWidth);
+  for (Value value : values)
+    collectStreams(value, streams);
+  // A single row's pieces start at multiples of every width.
+  emitStreamingChoice(kernel, math, target, rows.asConstant() == 1 ? DimExpr::constant(width) : columns,
+                      width, [&](bool choice) {
+                        streaming = choice;
+                        emitTasks(launch);
+                      });
+  return success(!kernel.failed);
+}
 
+void LoopKernel::emitTasks(LaunchShape &launch) {
   // Pieces of a row when rows are long, else runs of rows.
   int64_t perTask = getElementsPerTask(kernel.fusion);
   std::optional<int64_t> known = columns.asConstant();
@@ -222,7 +329,6 @@ LogicalResult LoopKernel::lower(LaunchShape &launch) {
       return SmallVector<Value>();
     });
   }
-  return success(!kernel.failed);
 }
 
 LogicalResult mlsys::lowerLoopForCpu(KernelBuilder &kernel, const CpuTarget &target,

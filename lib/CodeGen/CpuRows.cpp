@@ -15,6 +15,7 @@
 #include "ElementMath.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
@@ -24,8 +25,10 @@ using namespace mlsys::graph;
 
 /// Vector accumulators of one reduction: they hide the latency of additions.
 static constexpr int64_t numAccumulators = 4;
-/// At most so many vectors of a row are unrolled.
-static constexpr int64_t maxUnrolled = 8;
+/// Rows of at most so many f32 are kept between passes.
+static constexpr int64_t maxKept = 16384;
+/// At most so many vectors of a row are unrolled: most of the registers of AVX-512.
+static constexpr int64_t maxUnrolled = 24;
 
 static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
 
@@ -42,11 +45,16 @@ private:
   struct Pass {
     DimExpr columns;
     SmallVector<ReduceOp> reductions;
+    /// Values that are slow to compute and needed again, with the row of memory that they are kept in.
+    SmallVector<std::pair<Value, Value>> kept;
   };
 
   SmallVector<Pass> getPasses();
-  void emitPass(Pass &pass, Value row);
-  void emitOutputs(Value row);
+  void findKept(SmallVectorImpl<Pass> &passes);
+  void findReciprocals();
+  void emitPass(Pass &pass, Value row, bool prefetch);
+  void prefetchHalf(Value row, Value column, int64_t count, int64_t half);
+  void emitOutputs(Value row, bool streaming);
   SmallVector<Value> accumulate(Pass &pass, Value row, Value column, int64_t width,
                                 int64_t accumulators, ValueRange carried);
   Value combineLanes(ReduceKind kind, Value vector);
@@ -59,6 +67,10 @@ private:
   const CpuTarget &target;
   ElementEmitter emitter;
   IndexMath &math;
+  /// Inputs that are read once a row, element by element.
+  llvm::SetVector<BlockArgument> streams;
+  /// The longest of the passes' rows.
+  DimExpr longest;
 };
 } // namespace
 
@@ -116,6 +128,8 @@ SmallVector<Value> RowKernel::accumulate(Pass &pass, Value row, Value column, in
       Value &total = next[index * accumulators + lane];
       total = emitCombine(kernel.builder, kernel.loc, reduce.getKind(), total, element);
     }
+    for (auto [value, memory] : pass.kept)
+      emitter.store(emitter.emit(value, indicesOf(value, row, pass.columns, at), width), memory, at);
   }
   return next;
 }
@@ -140,15 +154,87 @@ Value RowKernel::combineLanes(ReduceKind kind, Value value) {
   return vector::ExtractOp::create(builder, loc, value, 0);
 }
 
-void RowKernel::emitPass(Pass &pass, Value row) {
+/// What `value` needs at its own element number and in its own row.
+static void collectElementwise(Value value, llvm::SetVector<Value> &found) {
+  Operation *op = value.getDefiningOp();
+  if (!op || !isElementwise(op) || !found.insert(value))
+    return;
+  for (Value operand : op->getOperands())
+    collectElementwise(operand, found);
+}
+
+/// The functions that a pass computes and another needs too are computed once, when a row has room.
+void RowKernel::findKept(SmallVectorImpl<Pass> &passes) {
+  llvm::SetVector<Value> needed;
+  for (const StoredValue &output : getStoredValues(kernel))
+    collectElementwise(output.value, needed);
+  for (Pass &pass : llvm::reverse(passes)) {
+    llvm::SetVector<Value> computed;
+    for (ReduceOp reduce : pass.reductions)
+      collectElementwise(reduce.getInput(), computed);
+    std::optional<int64_t> known = pass.columns.asConstant();
+    for (Value value : computed) {
+      bool slow = isa<ExpOp, LogOp, TanhOp, ErfOp, SinOp, CosOp, PowOp, SigmoidOp, SiluOp>(
+          value.getDefiningOp());
+      RankedTensorType type = typeOf(value);
+      if (slow && needed.contains(value) && known && *known <= maxKept &&
+          getDim(type, type.getRank() - 1) == pass.columns &&
+          getComputeType(type.getElementType()).isF32())
+        pass.kept.push_back({value, kernel.allocScratch(*known, kernel.builder.getF32Type())});
+    }
+    needed.insert_range(computed);
+  }
+}
+
+/// The divisor of `divide` when it is the sum over a row of exponentials of differences to the
+/// row's maximum: at least 1, so that its reciprocal is a normal number.
+static Value getSoftmaxSum(DivOp divide) {
+  auto broadcast = divide.getRhs().getDefiningOp<BroadcastOp>();
+  auto sum = broadcast ? broadcast.getInput().getDefiningOp<ReduceOp>() : ReduceOp();
+  auto exp = sum && sum.getKind() == ReduceKind::sum ? sum.getInput().getDefiningOp<ExpOp>() : ExpOp();
+  auto shifted = exp ? exp.getInput().getDefiningOp<SubOp>() : SubOp();
+  auto maximum = shifted ? shifted.getRhs().getDefiningOp<BroadcastOp>() : BroadcastOp();
+  auto max = maximum ? maximum.getInput().getDefiningOp<ReduceOp>() : ReduceOp();
+  bool matches = max && max.getKind() == ReduceKind::max && max.getInput() == shifted.getLhs();
+  return matches && broadcast.getDims() == maximum.getDims() ? broadcast.getInput() : Value();
+}
+
+/// Softmax multiplies with the reciprocal of a row's sum.
+void RowKernel::findReciprocals() {
+  for (auto divide : kernel.fusion.getBody().front().getOps<DivOp>()) {
+    Value sum = getSoftmaxSum(divide);
+    if (!sum)
+      continue;
+    auto broadcast = divide.getRhs().getDefiningOp<BroadcastOp>();
+    emitter.bind(divide.getResult(), [this, divide, broadcast, sum](ValueRange indices, int64_t width) mutable -> Value {
+      OpBuilder &builder = kernel.builder;
+      Location loc = kernel.loc;
+      SmallVector<Value> inner;
+      for (int64_t dim : broadcast.getDims())
+        inner.push_back(indices[dim]);
+      Value total = emitter.emit(sum, inner, 1);
+      Value one = arith::ConstantOp::create(builder, loc, builder.getFloatAttr(total.getType(), 1));
+      Value reciprocal = arith::DivFOp::create(builder, loc, one, total);
+      if (width > 1)
+        reciprocal = vector::BroadcastOp::create(
+            builder, loc, VectorType::get({width}, total.getType()), reciprocal);
+      return arith::MulFOp::create(builder, loc, emitter.emit(divide.getLhs(), indices, width),
+                                   reciprocal);
+    });
+  }
+}
+
+void RowKernel::emitPass(Pass &pass, Value row, bool prefetch) {
   OpBuilder &builder = kernel.builder;
   Location loc = kernel.loc;
+  for (auto [value, memory] : pass.kept)
+    emitter.unbind(value);
   SmallVector<Value> inputs;
   for (ReduceOp reduce : pass.reductions)
     inputs.push_back(reduce.getInput());
   int64_t width = chooseWidth(emitter, inputs, pass.columns, target.vectorWidth);
   std::optional<int64_t> known = pass.columns.asConstant();
-  bool unrolled = known && *known / width <= maxUnrolled;
+  bool unrolled = known && *known / width + *known % width <= maxUnrolled;
   int64_t accumulators = unrolled ? std::clamp<int64_t>(*known / width, 1, numAccumulators)
                                   : numAccumulators;
   int64_t step = accumulators * width;
@@ -172,6 +258,8 @@ void RowKernel::emitPass(Pass &pass, Value row) {
   } else {
     totals = emitFor(kernel, zero, wideEnd, math.constant(step), totals,
                      [&](Value column, ValueRange carried) {
+                       if (prefetch)
+                         prefetchHalf(row, column, step, 0);
                        return accumulate(pass, row, column, width, accumulators, carried);
                      });
   }
@@ -219,10 +307,14 @@ void RowKernel::emitPass(Pass &pass, Value row) {
       return vector::BroadcastOp::create(kernel.builder, kernel.loc,
                                          VectorType::get({width}, total.getType()), total);
     });
+  for (auto [value, memory] : pass.kept)
+    emitter.bind(value, [this, memory = memory](ValueRange indices, int64_t width) {
+      return emitter.load(memory, indices.back(), width);
+    });
 }
 
 /// Outputs with equally long rows share a pass.
-void RowKernel::emitOutputs(Value row) {
+void RowKernel::emitOutputs(Value row, bool streaming) {
   std::map<std::string, SmallVector<StoredValue>> byLength;
   for (const StoredValue &output : getStoredValues(kernel)) {
     std::optional<DimExpr> columns =
@@ -247,39 +339,70 @@ void RowKernel::emitOutputs(Value row) {
           llvm::all_of(values, [&](Value value) { return emitter.canVectorize(value, candidate); }))
         width = candidate;
     }
-    emitColumns(kernel, math, math.constant(0), sizeOf(columns), width,
-                [&](Value column, int64_t step) {
-                  Value linear = math.join(row, sizeOf(columns), column);
-                  for (const StoredValue &output : outputs)
-                    emitStore(kernel, emitter, output,
-                              indicesOf(output.value, row, columns, column), linear, step);
-                });
+    bool past = streaming && columns == longest;
+    ColumnUnrolling unrolling;
+    unrolling.whole = maxUnrolled;
+    unrolling.vectors = numAccumulators;
+    unrolling.before = [&](Value column) {
+      if (past)
+        prefetchHalf(row, column, width * numAccumulators, 1);
+    };
+    auto emitElements = [&](Value column, int64_t step) {
+      Value linear = math.join(row, sizeOf(columns), column);
+      for (const StoredValue &output : outputs)
+        emitStore(kernel, emitter, output, indicesOf(output.value, row, columns, column), linear, step,
+                  past);
+    };
+    emitColumns(kernel, math, math.constant(0), sizeOf(columns), width, emitElements, unrolling);
   }
+}
+
+/// A step of `count` columns from `column` on fetches as much of a half of the next row as it is of this
+/// row: the first half in the last pass over this row, the second while the row is written, so that
+/// memory is never idle.
+void RowKernel::prefetchHalf(Value row, Value column, int64_t count, int64_t half) {
+  Value size = sizeOf(longest), start = math.join(math.add(row, 1), size, math.div(column, 2));
+  if (half == 1)
+    start = math.add(start, math.div(size, 2));
+  for (BlockArgument input : streams)
+    emitPrefetch(kernel, math, kernel.bufferOf(input), start, count / 2);
 }
 
 LogicalResult RowKernel::lower(LaunchShape &launch) {
   SmallVector<Pass> passes = getPasses();
+  findKept(passes);
+  findReciprocals();
   const DimExpr &rows = kernel.structure.rows;
-  int64_t longest = 1;
-  for (Pass &pass : passes)
-    longest = std::max(longest, pass.columns.asConstant().value_or(getElementsPerTask(kernel.fusion)));
-  int64_t rowsPerTask = std::max<int64_t>(1, getElementsPerTask(kernel.fusion) / longest);
+  int64_t rowElements = 1;
+  for (Pass &pass : passes) {
+    int64_t elements = pass.columns.asConstant().value_or(getElementsPerTask(kernel.fusion));
+    if (elements >= rowElements)
+      longest = pass.columns;
+    rowElements = std::max(rowElements, elements);
+  }
+  int64_t rowsPerTask = std::max<int64_t>(1, getElementsPerTask(kernel.fusion) / rowElements);
   launch.grid = {toLaunchExpr(kernel.fusion, rows).ceilDiv(rowsPerTask)};
-  auto emitRow = [&](Value row) {
+  for (Pass &pass : passes)
+    if (pass.columns == longest)
+      for (ReduceOp reduce : pass.reductions)
+        collectStreams(reduce.getInput(), streams);
+  auto emitRow = [&](Value row, bool streaming) {
     for (Pass &pass : passes)
-      emitPass(pass, row);
-    emitOutputs(row);
+      emitPass(pass, row, streaming && pass.columns == longest && &pass == &passes.back());
+    emitOutputs(row, streaming);
   };
   if (rows.asConstant() == 1) {
-    emitRow(math.constant(0));
-  } else {
+    emitRow(math.constant(0), false);
+    return success(!kernel.failed);
+  }
+  emitStreamingChoice(kernel, math, target, longest, target.vectorWidth, [&](bool streaming) {
     Value end = math.min(math.mul(kernel.end, rowsPerTask), sizeOf(rows));
     emitFor(kernel, math.mul(kernel.begin, rowsPerTask), end, math.constant(1), {},
             [&](Value row, ValueRange) {
-              emitRow(row);
+              emitRow(row, streaming);
               return SmallVector<Value>();
             });
-  }
+  });
   return success(!kernel.failed);
 }
 

@@ -29,6 +29,9 @@ std::optional<CpuTarget> CpuTarget::get(llvm::StringRef isa) {
   return std::nullopt;
 }
 
+/// What one thread can expect to keep in a cache that is shared.
+static constexpr int64_t maxL3BytesPerThread = 16 << 20;
+
 /// The size that the C library reports, or what is usual.
 static int64_t cacheBytes(int name, int64_t usual) {
   long bytes = ::sysconf(name);
@@ -41,5 +44,8 @@ CpuTarget CpuTarget::host() {
   target.l1Bytes = cacheBytes(_SC_LEVEL1_DCACHE_SIZE, target.l1Bytes);
   target.l2Bytes = cacheBytes(_SC_LEVEL2_CACHE_SIZE, target.l2Bytes);
   target.threads = std::max(1u, std::thread::hardware_concurrency());
+  // Of a large cache that many cores share, a few threads get their part.
+  target.l3Bytes = std::min(cacheBytes(_SC_LEVEL3_CACHE_SIZE, target.l3Bytes),
+                            target.threads * maxL3BytesPerThread);
   return target;
 }

@@ -36,6 +36,11 @@ void ElementEmitter::bind(Value value, Source source) {
   cache.clear();
 }
 
+void ElementEmitter::unbind(Value value) {
+  sources.erase(value);
+  cache.clear();
+}
+
 //===----------------------------------------------------------------------===//
 // What can be a vector
 //===----------------------------------------------------------------------===//
@@ -253,7 +258,7 @@ Value ElementEmitter::loadFromPanels(BlockArgument table, ValueRange indices, in
   return widen(result);
 }
 
-void ElementEmitter::store(Value element, Value buffer, Value linear) {
+void ElementEmitter::store(Value element, Value buffer, Value linear, bool streaming) {
   OpBuilder &builder = kernel.builder;
   Location loc = kernel.loc;
   Type type = cast<MemRefType>(buffer.getType()).getElementType();
@@ -269,7 +274,10 @@ void ElementEmitter::store(Value element, Value buffer, Value linear) {
                               vector::ExtractOp::create(builder, loc, element, lane), buffer,
                               math.add(linear, lane));
   } else {
-    vector::StoreOp::create(builder, loc, element, buffer, linear);
+    llvm::MaybeAlign alignment;
+    if (streaming)
+      alignment = llvm::Align(vector.getNumElements() * getElementBits(type) / 8);
+    vector::StoreOp::create(builder, loc, element, buffer, linear, streaming, alignment);
   }
 }
 

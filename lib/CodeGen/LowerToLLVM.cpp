@@ -23,7 +23,6 @@
 #include "mlir/Conversion/LLVMCommon/ConversionTarget.h"
 #include "mlir/Dialect/AMX/Transforms.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
-#include "mlir/Dialect/Math/Transforms/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/DialectConversion.h"
@@ -33,7 +32,6 @@
 
 namespace mlsys {
 #define GEN_PASS_DEF_LOWERTOLLVM
-#define GEN_PASS_DEF_APPROXIMATEMATH
 #include "mlsys/CodeGen/Passes.h.inc"
 } // namespace mlsys
 
@@ -122,6 +120,19 @@ static LogicalResult convertTiles(ModuleOp module) {
   return applyPartialConversion(module, target, std::move(patterns));
 }
 
+/// LLVM keeps the hint of a store only for types that it has instructions for: 16-bit floats are
+/// stored as integers.
+static void storeStreamsAsIntegers(ModuleOp module) {
+  module.walk([](LLVM::StoreOp store) {
+    auto type = dyn_cast<VectorType>(store.getValue().getType());
+    if (!store.getNontemporal() || !type || type.getElementTypeBitWidth() != 16)
+      return;
+    OpBuilder builder(store);
+    store.getValueMutable().assign(LLVM::BitcastOp::create(
+        builder, store.getLoc(), type.clone(builder.getI16Type()), store.getValue()));
+  });
+}
+
 namespace {
 struct LowerToLLVM : mlsys::impl::LowerToLLVMBase<LowerToLLVM> {
   using LowerToLLVMBase::LowerToLLVMBase;
@@ -156,7 +167,9 @@ struct LowerToLLVM : mlsys::impl::LowerToLLVMBase<LowerToLLVM> {
       passes.addPass(arith::createArithExpandOpsPass(expansion));
     }
     OpPassManager &inside = passes.nest<func::FuncOp>();
-    inside.addPass(createApproximateMath());
+    ApproximateMathOptions approximation;
+    approximation.avx512 = cpu->vectorWidth == 16;
+    inside.addPass(createApproximateMath(approximation));
     inside.addPass(createCanonicalizerPass());
     inside.addPass(createCSEPass());
     inside.addPass(createLoopInvariantCodeMotionPass());
@@ -181,19 +194,7 @@ struct LowerToLLVM : mlsys::impl::LowerToLLVMBase<LowerToLLVM> {
     passes.addPass(createReconcileUnrealizedCastsPass());
     if (failed(runPipeline(passes, module)))
       return signalPassFailure();
-  }
-};
-
-/// Polynomials for the functions of f32 that are vectorised.
-struct ApproximateMath : mlsys::impl::ApproximateMathBase<ApproximateMath> {
-  void runOnOperation() override {
-    RewritePatternSet patterns(&getContext());
-    // Of sine and cosine the polynomials lose accuracy far from zero.
-    populateMathPolynomialApproximationPatterns(patterns, [](StringRef name) {
-      return name == "math.exp" || name == "math.log" || name == "math.tanh" || name == "math.erf";
-    });
-    if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
-      signalPassFailure();
+    storeStreamsAsIntegers(module);
   }
 };
 } // namespace

@@ -466,6 +466,21 @@ void KernelTest::run(const std::string &name, int64_t tokens, const Batch *batch
     compareCache(subject, *pages);
 }
 
+std::vector<float> KernelTest::apply(const std::string &function, const std::vector<float> &input) {
+  auto type = cast<RankedTensorType>(
+      source->lookupSymbol<func::FuncOp>(function).getArgumentTypes().front());
+  std::vector<int64_t> shape;
+  for (const graph::DimExpr &dim : graph::getDims(type))
+    shape.push_back(dim.evaluate([&](StringRef) { return static_cast<int64_t>(input.size()); }));
+  EXPECT_EQ(countElements(shape), static_cast<int64_t>(input.size()));
+  rt::InputTensor tensor{DType::F32, shape, input.data()};
+  uint32_t index = executor->functionIndex(function);
+  std::vector<float> result(countElements(executor->outputShapes(index, {&tensor, 1}).front()));
+  void *output = result.data();
+  executor->run(index, {&tensor, 1}, {&output, 1});
+  return result;
+}
+
 void KernelTest::compare(const std::string &function, int64_t tokens) { run(function, tokens, nullptr); }
 
 void KernelTest::compare(const std::string &function, const std::vector<Request> &requests) {

@@ -32,6 +32,8 @@ public:
   /// dot results on a tile, reductions that are known, ... Binding forgets what
   /// was emitted before, so that a value can be bound again for another tile.
   void bind(mlir::Value value, Source source);
+  /// Elements of `value` come from its producer again.
+  void unbind(mlir::Value value);
 
   /// The element, or the vector of elements, of `value` at `indices`. A vector needs
   /// `canVectorize(value, width)` and a last index that is a multiple of `width`.
@@ -46,8 +48,9 @@ public:
   /// The row-major element number of `indices` in `type`.
   mlir::Value linearize(mlir::ValueRange indices, mlir::RankedTensorType type);
 
-  /// Rounds to the element type of `buffer` and stores one element or a vector.
-  void store(mlir::Value element, mlir::Value buffer, mlir::Value linear);
+  /// Rounds to the element type of `buffer` and stores one element or a vector. `streaming`: past the
+  /// caches; the vector is then aligned to its size.
+  void store(mlir::Value element, mlir::Value buffer, mlir::Value linear, bool streaming = false);
   /// One element or a vector of a flat buffer, 16-bit floats widened to f32.
   mlir::Value load(mlir::Value buffer, mlir::Value linear, int64_t width);
 

@@ -33,6 +33,8 @@ struct CpuTarget {
   bool amx = false;
   /// Bytes of one core's caches.
   int64_t l1Bytes = 32 << 10, l2Bytes = 1 << 20;
+  /// Bytes of the last cache that `threads` cores can count on.
+  int64_t l3Bytes = 32 << 20;
   /// Worker threads that tile choice plans for.
   int64_t threads = 2;
   /// Measured tile sizes; null: by rule.

@@ -89,13 +89,18 @@ def LowerToLLVM : Pass<"mlsys-lower-to-llvm", "::mlir::ModuleOp"> {
 }
 
 def ApproximateMath : Pass<"mlsys-approximate-math", "::mlir::func::FuncOp"> {
-  let summary = "Write exp, log, tanh and erf of f32 as polynomials";
+  let summary = "Write functions of f32 as polynomials";
   let description = [{
-    The polynomials of MLIR's math dialect, which work on vectors as on scalars. Other
-    functions stay and become calls of the C library, element by element.
+    `exp`, `log`, `tanh`, `erf`, `sin` and `cos` of f32, of vectors as of elements. Sines and
+    cosines of angles beyond 65536 are left to the C library, which computes them element by element;
+    other functions and types stay. docs/Numerics.md states the errors. Maxima and minima of f32 become
+    selections, for which x86 has instructions.
   }];
+  let options = [Option<"avx512", "avx512", "bool", "false",
+                        "Use instructions of AVX-512">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
-                           "::mlir::vector::VectorDialect"];
+                           "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect",
+                           "::mlir::LLVM::LLVMDialect"];
 }
 
 #endif // MLSYS_CODEGEN_PASSES_TD
