@@ -20,9 +20,12 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/Matchers.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+#include "mlir/Transforms/WalkPatternRewriteDriver.h"
 
 #include <bit>
+#include <cmath>
 #include <limits>
 
 namespace mlsys {
@@ -264,6 +267,135 @@ template <typename Op> struct ApproximateWave : OpRewritePattern<Op> {
   }
 };
 
+/// The constant factor or summand of an operation and its other operand.
+template <typename Op> std::optional<std::pair<double, Value>> splitConstant(Value value) {
+  auto op = value.getDefiningOp<Op>();
+  if (!op)
+    return std::nullopt;
+  for (auto [constant, other] : {std::pair(op.getLhs(), op.getRhs()), std::pair(op.getRhs(), op.getLhs())}) {
+    llvm::APFloat number(0.0f);
+    auto splat = constant.template getDefiningOp<vector::BroadcastOp>();
+    if (matchPattern(splat ? splat.getSource() : constant, m_ConstantFloat(&number)))
+      return std::pair(number.convertToDouble(), other);
+  }
+  return std::nullopt;
+}
+
+/// The operand of an operation that multiplies with, or adds, about `constant`; null when it does not.
+template <typename Op> Value behindConstant(Value value, double constant) {
+  auto split = splitConstant<Op>(value);
+  return split && std::abs(split->first - constant) < 1e-6 ? split->second : Value();
+}
+
+/// Whether `value` is x + 0.044715 x^3.
+bool isCubic(Value value, Value x) {
+  auto sum = value.getDefiningOp<arith::AddFOp>();
+  if (!sum || (sum.getLhs() != x && sum.getRhs() != x))
+    return false;
+  Value cube = behindConstant<arith::MulFOp>(sum.getLhs() == x ? sum.getRhs() : sum.getLhs(), 0.044715);
+  auto outer = cube ? cube.getDefiningOp<arith::MulFOp>() : arith::MulFOp();
+  if (!outer || (outer.getLhs() != x && outer.getRhs() != x))
+    return false;
+  auto inner = (outer.getLhs() == x ? outer.getRhs() : outer.getLhs()).getDefiningOp<arith::MulFOp>();
+  return inner && inner.getLhs() == x && inner.getRhs() == x;
+}
+
+/// What GELU multiplies its argument with, as polynomials on intervals: the normal distribution's
+/// function or its approximation by a tanh.
+class GeluTable {
+public:
+  static constexpr int degree = 4, intervals = 32;
+  /// The width of an interval; they are around its multiples by -16 to 15.
+  static constexpr float step = 0.35f;
+
+  explicit GeluTable(bool tanh);
+  /// Coefficients of a power by multiples modulo 32.
+  float coefficients[degree + 1][intervals];
+};
+
+GeluTable::GeluTable(bool tanh) {
+  auto exact = [&](double x) {
+    double cubic = std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x);
+    return tanh ? 1 / (1 + std::exp(-2 * cubic)) : 0.5 * std::erfc(-x * std::sqrt(0.5));
+  };
+  for (int multiple = -intervals / 2; multiple < intervals / 2; ++multiple) {
+    // Newton's form through the zeros of a Chebyshev polynomial, then powers.
+    double nodes[degree + 1], differences[degree + 1], powers[degree + 1] = {};
+    for (int i = 0; i <= degree; ++i) {
+      nodes[i] = double(step) / 2 * std::cos(M_PI * (i + 0.5) / (degree + 1));
+      differences[i] = exact(multiple * double(step) + nodes[i]);
+    }
+    for (int order = 1; order <= degree; ++order)
+      for (int i = degree; i >= order; --i)
+        differences[i] = (differences[i] - differences[i - 1]) / (nodes[i] - nodes[i - order]);
+    for (int i = degree; i >= 0; --i) {
+      for (int power = degree; power > 0; --power)
+        powers[power] = powers[power - 1] - nodes[i] * powers[power];
+      powers[0] = differences[i] - nodes[i] * powers[0];
+    }
+    // From there on down the result is zero.
+    bool zero = multiple == -intervals / 2;
+    for (int power = 0; power <= degree; ++power)
+      coefficients[power][multiple & (intervals - 1)] = zero ? 0.0f : static_cast<float>(powers[power]);
+  }
+}
+
+/// GELU of 16 elements: x/2 (1 + erf(x / sqrt(2))), or with a tanh. The coefficients of an element's interval
+/// come out of two registers each.
+struct TabulateGelu : OpRewritePattern<arith::MulFOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(arith::MulFOp op, PatternRewriter &rewriter) const override {
+    auto type = dyn_cast<VectorType>(op.getType());
+    if (!type || !type.getElementType().isF32() || type.getShape() != ArrayRef<int64_t>(16))
+      return failure();
+    for (auto [half, sum] : {std::pair(op.getLhs(), op.getRhs()), std::pair(op.getRhs(), op.getLhs())}) {
+      Value x = behindConstant<arith::MulFOp>(half, 0.5), inner = behindConstant<arith::AddFOp>(sum, 1);
+      if (!x || !inner)
+        continue;
+      auto erf = inner.getDefiningOp<math::ErfOp>();
+      auto tanh = inner.getDefiningOp<math::TanhOp>();
+      if (erf && behindConstant<arith::MulFOp>(erf.getOperand(), std::sqrt(0.5)) == x) {
+        rewriter.replaceOp(op, emit(op, x, false, rewriter));
+        return success();
+      }
+      Value cubic = tanh ? behindConstant<arith::MulFOp>(tanh.getOperand(), std::sqrt(2 / M_PI)) : Value();
+      if (cubic && isCubic(cubic, x)) {
+        rewriter.replaceOp(op, emit(op, x, true, rewriter));
+        return success();
+      }
+    }
+    return failure();
+  }
+
+  static Value emit(arith::MulFOp op, Value x, bool tanh, PatternRewriter &rewriter) {
+    static const GeluTable tables[] = {GeluTable(false), GeluTable(true)};
+    constexpr int lanes = GeluTable::intervals / 2;
+    Arithmetic arithmetic(rewriter, op, true);
+    Location loc = op.getLoc();
+    // The last interval on either side takes what is beyond.
+    double step = GeluTable::step;
+    Value near = arithmetic.atLeast(-16.25 * step, arithmetic.atMost(15.49 * step, x));
+    auto [n, index] = arithmetic.round(near, arithmetic.number(1 / step));
+    Value r = arithmetic.fma(n, arithmetic.number(-step), near);
+    Value sum;
+    for (int power = GeluTable::degree; power >= 0; --power) {
+      const float *row = tables[tanh].coefficients[power];
+      auto half = [&](const float *values) -> Value {
+        return arith::ConstantOp::create(
+            rewriter, loc, DenseElementsAttr::get(cast<ShapedType>(op.getType()), ArrayRef(values, lanes)));
+      };
+      Value coefficient =
+          LLVM::CallIntrinsicOp::create(rewriter, loc, op.getType(),
+                                        rewriter.getStringAttr("llvm.x86.avx512.vpermi2var.ps.512"),
+                                        ValueRange{half(row), index, half(row + lanes)})
+              .getResult(0);
+      sum = sum ? arithmetic.fma(sum, r, coefficient) : coefficient;
+    }
+    return arithmetic.mul(x, sum);
+  }
+};
+
 /// Of two numbers, with NaN if either is. The first comparison and selection are one instruction, the
 /// others do not wait for it.
 template <typename Op, arith::CmpFPredicate predicate> struct SelectExtreme : OpRewritePattern<Op> {
@@ -287,6 +419,12 @@ struct ApproximateMath : mlsys::impl::ApproximateMathBase<ApproximateMath> {
 
   void runOnOperation() override {
     MLIRContext *context = &getContext();
+    if (avx512) {
+      // Found by functions that are replaced next.
+      RewritePatternSet patterns(context);
+      patterns.add<TabulateGelu>(context);
+      walkAndApplyPatterns(getOperation(), std::move(patterns));
+    }
     RewritePatternSet patterns(context);
     patterns.add<Approximate<math::ExpOp>>(context, &Arithmetic::exp, avx512);
     patterns.add<Approximate<math::LogOp>>(context, &Arithmetic::log, avx512);

@@ -52,8 +52,8 @@ private:
   SmallVector<Pass> getPasses();
   void findKept(SmallVectorImpl<Pass> &passes);
   void findReciprocals();
-  void emitPass(Pass &pass, Value row, bool prefetch);
-  void prefetchHalf(Value row, Value column, int64_t count, int64_t half);
+  void emitPass(Pass &pass, Value row, bool streaming);
+  void prefetch(Value row, Value column, int64_t count, int64_t half);
   void emitOutputs(Value row, bool streaming);
   SmallVector<Value> accumulate(Pass &pass, Value row, Value column, int64_t width,
                                 int64_t accumulators, ValueRange carried);
@@ -71,6 +71,8 @@ private:
   llvm::SetVector<BlockArgument> streams;
   /// The longest of the passes' rows.
   DimExpr longest;
+  /// The last pass takes long.
+  bool slow = false;
 };
 } // namespace
 
@@ -224,7 +226,7 @@ void RowKernel::findReciprocals() {
   }
 }
 
-void RowKernel::emitPass(Pass &pass, Value row, bool prefetch) {
+void RowKernel::emitPass(Pass &pass, Value row, bool streaming) {
   OpBuilder &builder = kernel.builder;
   Location loc = kernel.loc;
   for (auto [value, memory] : pass.kept)
@@ -258,8 +260,8 @@ void RowKernel::emitPass(Pass &pass, Value row, bool prefetch) {
   } else {
     totals = emitFor(kernel, zero, wideEnd, math.constant(step), totals,
                      [&](Value column, ValueRange carried) {
-                       if (prefetch)
-                         prefetchHalf(row, column, step, 0);
+                       if (streaming)
+                         prefetch(row, column, step, 0);
                        return accumulate(pass, row, column, width, accumulators, carried);
                      });
   }
@@ -345,7 +347,7 @@ void RowKernel::emitOutputs(Value row, bool streaming) {
     unrolling.vectors = numAccumulators;
     unrolling.before = [&](Value column) {
       if (past)
-        prefetchHalf(row, column, width * numAccumulators, 1);
+        prefetch(row, column, width * numAccumulators, 1);
     };
     auto emitElements = [&](Value column, int64_t step) {
       Value linear = math.join(row, sizeOf(columns), column);
@@ -357,15 +359,18 @@ void RowKernel::emitOutputs(Value row, bool streaming) {
   }
 }
 
-/// A step of `count` columns from `column` on fetches as much of a half of the next row as it is of this
-/// row: the first half in the last pass over this row, the second while the row is written, so that
-/// memory is never idle.
-void RowKernel::prefetchHalf(Value row, Value column, int64_t count, int64_t half) {
-  Value size = sizeOf(longest), start = math.join(math.add(row, 1), size, math.div(column, 2));
+/// A step of `count` columns from `column` on fetches its share of the next row, so that memory is not
+/// idle in passes over the caches: all of the row in a pass that takes long, otherwise one half in the last
+/// pass and one while the row is written.
+void RowKernel::prefetch(Value row, Value column, int64_t count, int64_t half) {
+  Value size = sizeOf(longest), next = math.add(row, 1);
+  if (slow && half == 1)
+    return;
+  Value start = math.join(next, size, slow ? column : math.div(column, 2));
   if (half == 1)
     start = math.add(start, math.div(size, 2));
   for (BlockArgument input : streams)
-    emitPrefetch(kernel, math, kernel.bufferOf(input), start, count / 2);
+    emitPrefetch(kernel, math, kernel.bufferOf(input), start, slow ? count : count / 2);
 }
 
 LogicalResult RowKernel::lower(LaunchShape &launch) {
@@ -386,6 +391,7 @@ LogicalResult RowKernel::lower(LaunchShape &launch) {
     if (pass.columns == longest)
       for (ReduceOp reduce : pass.reductions)
         collectStreams(reduce.getInput(), streams);
+  slow = !passes.empty() && !passes.back().kept.empty();
   auto emitRow = [&](Value row, bool streaming) {
     for (Pass &pass : passes)
       emitPass(pass, row, streaming && pass.columns == longest && &pass == &passes.back());

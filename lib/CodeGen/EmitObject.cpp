@@ -59,6 +59,7 @@ static llvm::Expected<std::unique_ptr<llvm::TargetMachine>> makeMachine(const Cp
   std::call_once(once, [] {
     llvm::InitializeNativeTarget();
     llvm::InitializeNativeTargetAsmPrinter();
+    llvm::InitializeNativeTargetAsmParser();
   });
   std::string message;
   llvm::Triple triple(targetTriple);

@@ -120,16 +120,22 @@ static LogicalResult convertTiles(ModuleOp module) {
   return applyPartialConversion(module, target, std::move(patterns));
 }
 
-/// LLVM keeps the hint of a store only for types that it has instructions for: 16-bit floats are
-/// stored as integers.
-static void storeStreamsAsIntegers(ModuleOp module) {
+/// LLVM drops the hint of a store of 16-bit floats, and sees through bitcasts: the instruction is
+/// written as it is.
+static void writeStreamingStores(ModuleOp module) {
   module.walk([](LLVM::StoreOp store) {
     auto type = dyn_cast<VectorType>(store.getValue().getType());
     if (!store.getNontemporal() || !type || type.getElementTypeBitWidth() != 16)
       return;
     OpBuilder builder(store);
-    store.getValueMutable().assign(LLVM::BitcastOp::create(
-        builder, store.getLoc(), type.clone(builder.getI16Type()), store.getValue()));
+    Location loc = store.getLoc();
+    auto wide = VectorType::get({type.getNumElements() / 2}, builder.getF32Type());
+    Value value = LLVM::BitcastOp::create(builder, loc, wide, store.getValue());
+    LLVM::InlineAsmOp::create(builder, loc, Type(), ValueRange{store.getAddr(), value},
+                              "vmovntps $1, ($0)", "r,v,~{memory}", /*has_side_effects=*/true,
+                              /*is_align_stack=*/false, LLVM::TailCallKind::None,
+                              LLVM::AsmDialectAttr(), ArrayAttr());
+    store.erase();
   });
 }
 
@@ -194,7 +200,7 @@ struct LowerToLLVM : mlsys::impl::LowerToLLVMBase<LowerToLLVM> {
     passes.addPass(createReconcileUnrealizedCastsPass());
     if (failed(runPipeline(passes, module)))
       return signalPassFailure();
-    storeStreamsAsIntegers(module);
+    writeStreamingStores(module);
   }
 };
 } // namespace
