@@ -99,7 +99,9 @@ SmallVector<StoredValue> mlsys::getStoredValues(KernelBuilder &kernel) {
   return result;
 }
 
-/// Whether vectors of an output can go past the caches.
+/// Whether vectors of an output can go past the caches. Such stores are not ordered with others, but no
+/// fence is needed: a worker ends its share, and the caller starts the next job, with a locked instruction,
+/// which waits until they are done.
 static bool canStream(const StoredValue &stored, int64_t width) {
   constexpr int64_t minBits = 128;
   int64_t bits = getElementBits(typeOf(stored.value).getElementType());
