@@ -96,7 +96,7 @@ class LlamaCpp:
     def measure(self, work):
         shape = work.shape
         command = [LLAMA_BENCH, "-m", model_path(work.model + ".gguf"), "-t", str(self.threads),
-                   "-r", "1", "-o", "json", "-mmp", "0"]
+                   "-r", "1", "-o", "json", "-lm", "none"]
         if work.kind == "decode":
             command += ["-p", "0", "-n", str(shape["tokens"]), "-d", str(shape["depth"])]
         else:
