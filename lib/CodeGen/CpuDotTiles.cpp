@@ -91,13 +91,31 @@ void CpuDotTiles::allocLhs() {
                             readsBf16() ? Type(b.getBF16Type()) : Type(b.getF32Type()));
 }
 
+/// With few rows the weights come from memory, and short panels of several weights in turn
+/// read more slowly than several panels of each: the panels that make a block of columns.
+int64_t CpuDotTiles::panelsAtOnce(const DotGroup &group) {
+  if (!tiles.oneRowBlock || tiles.columnParts != 0 || group.dots.size() == 1)
+    return 1;
+  constexpr int64_t wantedBytes = 128 << 10, minBlocksPerThread = 4;
+  Type type = getElementTypeOrSelf(getRight(group.dots.front()).getType());
+  int64_t panelBytes = structure.contracted * panelColumns * getElementBits(type) / 8;
+  int64_t panels = llvm::divideCeil(group.columns, panelColumns);
+  int64_t count = std::min<int64_t>(llvm::divideCeil(wantedBytes, panelBytes),
+                                    panels / (minBlocksPerThread * target.threads));
+  // Blocks that share out evenly.
+  for (; count > 1; --count)
+    if (panels % (count * target.threads) == 0)
+      return count;
+  return 1;
+}
+
 void CpuDotTiles::planGroups() {
   int64_t mostColumns = 0;
   size_t mostDots = 0;
   for (const DotGroup &structureOfGroup : structure.groups) {
     Group &group = groups.emplace_back();
     group.structure = &structureOfGroup;
-    group.columnBlock = std::lcm(panelColumns, structureOfGroup.mixing);
+    group.columnBlock = std::lcm(panelColumns, structureOfGroup.mixing) * panelsAtOnce(structureOfGroup);
     group.blocks = llvm::divideCeil(structureOfGroup.columns, group.columnBlock);
     group.firstBlock = blocks;
     blocks += group.blocks;
@@ -285,11 +303,11 @@ void CpuDotTiles::emitPanel(const Group &group, Operation *dot, Value sum, Value
 void CpuDotTiles::emitPanels(const Group &group, const Block &block) {
   Value firstPanel = math.div(block.firstColumn, panelColumns);
   Value panels = math.ceilDiv(block.columns, panelColumns);
-  loop(constant(0), panels, 1, [&](Value local) {
-    Value panel = math.add(firstPanel, local), column = math.mul(local, panelColumns);
-    for (auto [dot, sum] : llvm::zip(group.structure->dots, sums))
+  for (auto [dot, sum] : llvm::zip(group.structure->dots, sums))
+    loop(constant(0), panels, 1, [&, dot = dot, sum = sum](Value local) {
+      Value panel = math.add(firstPanel, local), column = math.mul(local, panelColumns);
       emitPanel(group, dot, sum, panel, column, block);
-  });
+    });
 }
 
 //===----------------------------------------------------------------------===//

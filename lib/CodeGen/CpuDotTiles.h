@@ -106,6 +106,7 @@ private:
   void emitOutputs(const Group &group, mlir::Value row, mlir::Value column, int64_t width);
 
   bool isPacked(mlir::Operation *dot);
+  int64_t panelsAtOnce(const graph::DotGroup &group);
   /// Rows that tiles in scratch have room for.
   int64_t scratchRows() const;
   /// A flat buffer as rows of `columns` elements.

@@ -74,7 +74,6 @@ DotTiles mlsys::selectDotTiles(const DotShape &shape, const CpuTarget &target) {
     // Few rows leave registers for a whole panel, and need independent sums.
     tiles.vectors = tiles.rows <= 2 ? panelColumns / tiles.width : 2;
     tiles.unroll = tiles.rows <= 4 ? 4 : 2;
-    tiles.prefetchBytes = pageBytes;
     return tiles;
   }
 
