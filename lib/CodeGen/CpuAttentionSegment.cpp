@@ -13,6 +13,7 @@
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
+#include <algorithm>
 #include <limits>
 
 using namespace mlir;
@@ -151,9 +152,11 @@ void AttentionLowering::emitStart(const QuerySegment &segment) {
 }
 
 /// What the running maximum starts from. A row may see nothing of the first blocks when there is a
-/// window, and a part may have no keys: then the difference of two maxima must still be a number.
+/// window, and a part may have no keys: then it must be a number, also when it is scaled.
 double AttentionLowering::lowestScore() const {
-  return window || kernel.parts > 1 ? std::numeric_limits<float>::lowest() : -std::numeric_limits<double>::infinity();
+  if (!window && kernel.parts == 1)
+    return -std::numeric_limits<double>::infinity();
+  return std::numeric_limits<float>::lowest() / (2 * std::max(1.0, scaleOfScores()));
 }
 
 /// The first key that a row sees whose keys end at `limit`.
