@@ -21,6 +21,7 @@ public:
 
   std::string description() const override;
   std::string target() const override { return "cuda"; }
+  std::string arch() const override { return info.arch(); }
   bool hostAccessible() const override { return false; }
 
   void *allocate(size_t bytes) override;

@@ -48,6 +48,8 @@ public:
   virtual std::string description() const = 0;
   /// Which TargetProgram it runs: "cpu" or "cuda".
   virtual std::string target() const = 0;
+  /// CUDA: the architecture that it is, e.g. "sm_86", "sm_90a"; empty when it runs the text of any.
+  virtual std::string arch() const { return ""; }
   /// True when device addresses can be read and written by the host.
   virtual bool hostAccessible() const = 0;
 
@@ -72,7 +74,8 @@ public:
 
 /// How a device is asked for on the command line.
 struct DeviceOptions {
-  /// "auto" (CUDA where there is a GPU, else the CPU), "cpu", "cuda", "host-cuda".
+  /// "auto" (CUDA where there is a GPU, else the CPU), "cpu", "cuda", "cuda:N", "host-cuda",
+  /// "host-cuda:sm_90a" (what is compiled for that architecture).
   std::string device = "auto";
   /// Worker threads of the CPU; 0: one a core.
   int threads = 0;

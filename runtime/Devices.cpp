@@ -18,11 +18,11 @@ std::unique_ptr<Device> rt::createDevice(const DeviceOptions &options) {
   const std::string &name = options.device;
   if (name == "cpu" || (name == "auto" && !cudaAvailable()))
     return createCpuDevice(options);
-  if (name == "host-cuda")
+  if (name == "host-cuda" || name.starts_with("host-cuda:sm_"))
     return createHostCudaDevice(options);
   if (name == "cuda" || name.starts_with("cuda:") || name == "auto")
     return createCudaDevice(options);
-  throw Error("unknown device '{}'; expected auto, cpu, cuda, cuda:N or host-cuda", name);
+  throw Error("unknown device '{}'; expected auto, cpu, cuda, cuda:N, host-cuda or host-cuda:sm_NN", name);
 }
 
 std::string rt::resolveDevice(const std::string &name, const LoadedProgram &program) {

@@ -221,7 +221,8 @@ static void *compileAndOpen(const std::vector<std::string> &units) {
 // Memory
 //===----------------------------------------------------------------------===//
 
-HostCudaDevice::HostCudaDevice(int threads, HostSchedule schedule) : executor(threads, schedule) {
+HostCudaDevice::HostCudaDevice(int threads, HostSchedule schedule, std::string arch)
+    : executor(threads, schedule), architecture(std::move(arch)) {
   executor.describeAddress = [this](const void *address) { return nearestAllocation(address); };
 }
 
@@ -379,5 +380,7 @@ void HostCudaDevice::launch(const LaunchArgs &args) {
 }
 
 std::unique_ptr<Device> mlsys::rt::createHostCudaDevice(const DeviceOptions &options) {
-  return std::make_unique<HostCudaDevice>(options.threads, hostScheduleFromEnvironment());
+  constexpr std::string_view prefix = "host-cuda:";
+  std::string arch = options.device.starts_with(prefix) ? options.device.substr(prefix.size()) : "";
+  return std::make_unique<HostCudaDevice>(options.threads, hostScheduleFromEnvironment(), arch);
 }

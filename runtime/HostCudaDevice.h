@@ -23,11 +23,13 @@ public:
     std::string name, text;
   };
 
-  HostCudaDevice(int threads, HostSchedule schedule);
+  /// `arch`: the GPU whose program it runs; any when empty.
+  HostCudaDevice(int threads, HostSchedule schedule, std::string arch = "");
   ~HostCudaDevice() override;
 
   std::string description() const override;
   std::string target() const override { return "cuda"; }
+  std::string arch() const override { return architecture; }
   bool hostAccessible() const override { return true; }
 
   /// The memory ends at a guard page, up to 255 bytes of padding before it; the
@@ -59,6 +61,7 @@ private:
   void checkPadding(const std::string &kernel) const;
 
   HostExecutor executor;
+  std::string architecture;
   std::map<uintptr_t, Allocation> allocations;
   std::vector<Kernel> kernels;
   void *library = nullptr;

@@ -115,6 +115,8 @@ static Json describeFunction(const program::TargetProgram &target,
 static Json describeTarget(const program::TargetProgram &target,
                            const std::map<std::string, int64_t> &given) {
   Json result = {{"target", text(target.target())}, {"dtype", dtypeName(target.dtype())}};
+  if (!text(target.arch()).empty())
+    result["arch"] = text(target.arch());
   if (const program::CacheSpec *cache = target.cache())
     result["cache"] = {{"layers", cache->layers()},       {"kv_heads", cache->kv_heads()},
                        {"head_dim", cache->head_dim()},   {"page_size", cache->page_size()},
@@ -250,7 +252,8 @@ static void printFunction(const Json &function, bool launches, std::ostream &out
 }
 
 static void printTarget(const Json &target, bool launches, std::ostream &out) {
-  out << fmt::format("\ntarget {} ({})\n", string(target["target"]), string(target["dtype"]));
+  out << fmt::format("\ntarget {} ({})\n", string(target["target"]) + (target.contains("arch") ? ":" + string(target["arch"]) : ""),
+                     string(target["dtype"]));
   out << fmt::format("  constants {}, {}\n", string(target["constants"]["count"]),
                      bytesText(target["constants"]["bytes"]));
   if (target.contains("cache"))

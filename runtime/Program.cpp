@@ -8,6 +8,7 @@
 #include "runtime/CpuDevice.h"
 
 #include "runtime/AtomicFile.h"
+#include "runtime/CudaArch.h"
 #include "runtime/Error.h"
 #include "runtime/Expr.h"
 
@@ -152,7 +153,23 @@ LoadedProgram LoadedProgram::fromBytes(std::vector<uint8_t> bytes, std::string b
   return loaded;
 }
 
-const program::TargetProgram &LoadedProgram::target(std::string_view wanted) const {
+/// Of programs for CUDA the one that a GPU of `arch` runs best; the portable one for the host
+/// executor. Null when there is none.
+static const program::TargetProgram *
+bestCudaProgram(std::span<const program::TargetProgram *const> programs, std::string_view arch) {
+  const program::TargetProgram *best = nullptr;
+  for (const program::TargetProgram *candidate : programs) {
+    std::string_view family = cudaFamily(text(candidate->arch()));
+    if (!cudaFamilyRunsOn(family, arch))
+      continue;
+    if (!best || family == cudaFamily(arch))
+      best = candidate;
+  }
+  return best;
+}
+
+const program::TargetProgram &LoadedProgram::target(std::string_view wanted,
+                                                    std::string_view arch) const {
   std::string names;
   std::vector<const program::TargetProgram *> found;
   for (const program::TargetProgram *target : *root->targets()) {
@@ -160,9 +177,18 @@ const program::TargetProgram &LoadedProgram::target(std::string_view wanted) con
       found.push_back(target);
     names += names.empty() ? "" : ", ";
     names += text(target->target());
+    if (!text(target->arch()).empty())
+      names += fmt::format(":{}", text(target->arch()));
   }
-  if (!found.empty())
+  if (wanted == "cuda") {
+    if (const program::TargetProgram *best = bestCudaProgram(found, arch))
+      return *best;
+    if (!found.empty())
+      throw Error("{} was compiled for {}, and the GPU is {}; compile it with --target cuda", source,
+                  names, arch);
+  } else if (!found.empty()) {
     return *bestCpuProgram(found);
+  }
   throw Error("{} was compiled for {}, not for {}; compile it with --target {}", source, names,
               wanted, wanted);
 }

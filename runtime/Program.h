@@ -61,8 +61,9 @@ public:
   const std::string &baseDir() const { return base; }
   /// The file's path, or "compiled model" for a program in memory.
   const std::string &name() const { return source; }
-  /// The part for "cpu" or "cuda"; throws naming those there are.
-  const program::TargetProgram &target(std::string_view name) const;
+  /// The part for "cpu" or "cuda"; throws naming those there are. Of several for CUDA the most
+  /// special that a GPU of `arch` runs.
+  const program::TargetProgram &target(std::string_view name, std::string_view arch = {}) const;
 
 private:
   LoadedProgram() = default;

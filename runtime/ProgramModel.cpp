@@ -144,7 +144,7 @@ ProgramOnDevice::ProgramOnDevice(LoadedProgram loaded, const OpenOptions &option
   DeviceOptions wanted = options.device;
   wanted.device = resolveDevice(wanted.device, program);
   device = createDevice(wanted);
-  target = &program.target(device->target());
+  target = &program.target(device->target(), device->arch());
   try {
     loadConstants(options);
     executor = std::make_unique<Executor>(*target, *device, constants);

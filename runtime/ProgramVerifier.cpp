@@ -11,6 +11,7 @@
 // length of each vector of scalars that tables hold is bounded here.
 //
 //===----------------------------------------------------------------------===//
+#include "runtime/CudaArch.h"
 #include "runtime/Error.h"
 #include "runtime/Expr.h"
 #include "runtime/Program.h"
@@ -351,6 +352,8 @@ static void checkTarget(const Program &program, const TargetProgram &target,
   std::string_view name = text(target.target());
   bool cuda = name == "cuda";
   check(cuda || name == "cpu", "target", "expected cpu or cuda");
+  std::string_view arch = text(target.arch());
+  check(arch.empty() || (cuda && arch == cudaFamily(arch)), "target", "unknown architecture");
   checkDType(target.dtype(), name);
   if (target.cache())
     checkCache(*target.cache());
@@ -427,8 +430,10 @@ const Program &rt::verifyProgram(std::span<const uint8_t> bytes, uint64_t append
   for (uint32_t i = 0; i < length(program.targets()); ++i) {
     const TargetProgram &target = *program.targets()->Get(i);
     checkTarget(program, target, appendedBytes);
-    // A CPU has one for each instruction set.
+    // A CPU has one for each instruction set, CUDA one for each family.
     std::string name(text(target.target()));
+    if (name == "cuda")
+      name += fmt::format(":{}", cudaFamily(text(target.arch())));
     if (length(target.cpu_libraries()) > 0)
       name += ":" + target.cpu_libraries()->Get(0)->isa()->str();
     check(names.insert(name).second, "target", "given twice");

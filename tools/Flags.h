@@ -79,6 +79,8 @@ inline void addDevice(CLI::App &app, ModelFlags &flags, const std::vector<std::s
     // One of several GPUs.
     known |= value.starts_with("cuda:") && value.size() > 5 &&
              value.find_first_not_of("0123456789", 5) == std::string::npos;
+    // What the host executor runs as if it were that GPU.
+    known |= value.starts_with("host-cuda:sm_");
     return known ? std::string() : value + " is no device; expected " + names + " or cuda:N";
   };
   app.add_option("--device", flags.device.device, "What to run on: " + names + " or cuda:N")

@@ -120,7 +120,8 @@ static LogicalResult lowerPlain(KernelBuilder &kernel, AttentionOp op, LaunchSha
   return success();
 }
 
-LogicalResult mlsys::lowerAttentionForCuda(KernelBuilder &kernel, LaunchShape &launch) {
+LogicalResult mlsys::lowerAttentionForCuda(KernelBuilder &kernel, const CudaTarget &target,
+                                    LaunchShape &launch) {
   if (auto paged = dyn_cast<PagedAttentionOp>(kernel.structure.hero))
     return lowerPaged(kernel, paged, launch);
   return lowerPlain(kernel, cast<AttentionOp>(kernel.structure.hero), launch);

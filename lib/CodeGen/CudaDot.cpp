@@ -320,6 +320,7 @@ LogicalResult DotLowering::run(LaunchShape &launch) {
   return failure(kernel.failed);
 }
 
-LogicalResult mlsys::lowerDotForCuda(KernelBuilder &kernel, LaunchShape &launch) {
+LogicalResult mlsys::lowerDotForCuda(KernelBuilder &kernel, const CudaTarget &target,
+                                    LaunchShape &launch) {
   return DotLowering(kernel).run(launch);
 }

@@ -54,7 +54,8 @@ static int64_t lastExtent(Value value) {
 // loop
 //===----------------------------------------------------------------------===//
 
-LogicalResult mlsys::lowerLoopForCuda(KernelBuilder &kernel, LaunchShape &launch) {
+LogicalResult mlsys::lowerLoopForCuda(KernelBuilder &kernel, const CudaTarget &target,
+                                    LaunchShape &launch) {
   OpBuilder &builder = kernel.builder;
   Location loc = kernel.loc;
   ElementEmitter emitter(kernel);
@@ -172,7 +173,8 @@ SmallVector<Value> mlsys::emitCudaRowReductions(ElementEmitter &emitter, KernelB
   return results;
 }
 
-LogicalResult mlsys::lowerRowForCuda(KernelBuilder &kernel, LaunchShape &launch) {
+LogicalResult mlsys::lowerRowForCuda(KernelBuilder &kernel, const CudaTarget &target,
+                                    LaunchShape &launch) {
   OpBuilder &builder = kernel.builder;
   Location loc = kernel.loc;
   ElementEmitter emitter(kernel);

@@ -352,6 +352,8 @@ FailureOr<std::unique_ptr<program::TargetProgramT>>
 mlsys::emitTargetProgram(ModuleOp module, StringRef targetName, program::DType dtype) {
   auto target = std::make_unique<program::TargetProgramT>();
   target->target = targetName.str();
+  if (auto arch = module->getAttrOfType<StringAttr>(kernel::archAttrName))
+    target->arch = arch.str();
   target->dtype = dtype;
   llvm::StringMap<uint32_t> kernels;
   for (auto function : module.getOps<kernel::FuncOp>()) {

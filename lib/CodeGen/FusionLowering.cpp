@@ -33,16 +33,17 @@ LogicalResult mlsys::lowerFusionForCpu(KernelBuilder &kernel, const CpuTarget &t
   llvm_unreachable("all kinds are above");
 }
 
-LogicalResult mlsys::lowerFusionForCuda(KernelBuilder &kernel, LaunchShape &launch) {
+LogicalResult mlsys::lowerFusionForCuda(KernelBuilder &kernel, const CudaTarget &target,
+                                        LaunchShape &launch) {
   switch (kernel.structure.kind) {
   case FusionKind::Loop:
-    return lowerLoopForCuda(kernel, launch);
+    return lowerLoopForCuda(kernel, target, launch);
   case FusionKind::Row:
-    return lowerRowForCuda(kernel, launch);
+    return lowerRowForCuda(kernel, target, launch);
   case FusionKind::Dot:
-    return lowerDotForCuda(kernel, launch);
+    return lowerDotForCuda(kernel, target, launch);
   case FusionKind::Attention:
-    return lowerAttentionForCuda(kernel, launch);
+    return lowerAttentionForCuda(kernel, target, launch);
   }
   llvm_unreachable("all kinds are above");
 }

@@ -170,7 +170,7 @@ LogicalResult KernelOutliner::lower(FusionOp fusion, OutlinedKernel &result) {
       result.shape.panels.push_back({position, panelColumns, getPanelPair(element)});
     }
   LogicalResult lowered = cpu ? lowerFusionForCpu(kernel, *cpu, result.shape)
-                              : lowerFusionForCuda(kernel, result.shape);
+                              : lowerFusionForCuda(kernel, *cuda, result.shape);
   if (failed(lowered) || kernel.failed) {
     function.erase();
     return failure();

@@ -45,9 +45,9 @@ private:
 /// bodies, in functions with equal symbols, that read constants at the same operands.
 class KernelOutliner {
 public:
-  /// `cpu` is null for CUDA. The fusions of `module` are as they are when they are outlined.
-  KernelOutliner(mlir::ModuleOp module, const CpuTarget *cpu)
-      : module(module), cpu(cpu), packed(cpu ? PackedWeights(module) : PackedWeights()) {}
+  /// One of `cpu` and `cuda` is null. The fusions of `module` are as they are when they are outlined.
+  KernelOutliner(mlir::ModuleOp module, const CpuTarget *cpu, const CudaTarget *cuda)
+      : module(module), cpu(cpu), cuda(cuda), packed(cpu ? PackedWeights(module) : PackedWeights()) {}
 
   /// The kernel of a fusion; null after an error. The fusions are kept in the IR
   /// until all are outlined.
@@ -70,6 +70,7 @@ private:
 
   mlir::ModuleOp module;
   const CpuTarget *cpu;
+  const CudaTarget *cuda;
   PackedWeights packed;
   llvm::StringMap<std::vector<std::unique_ptr<Entry>>> entries;
   llvm::StringMap<int64_t> counts;

@@ -5,15 +5,20 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
+#include "mlsys/CodeGen/CudaTarget.h"
 #include "mlsys/CodeGen/ElementEmitter.h"
 
 namespace mlsys {
 
 /// Each writes the body of a kernel of its kind for CUDA and says how to launch it.
-mlir::LogicalResult lowerLoopForCuda(KernelBuilder &kernel, LaunchShape &launch);
-mlir::LogicalResult lowerRowForCuda(KernelBuilder &kernel, LaunchShape &launch);
-mlir::LogicalResult lowerDotForCuda(KernelBuilder &kernel, LaunchShape &launch);
-mlir::LogicalResult lowerAttentionForCuda(KernelBuilder &kernel, LaunchShape &launch);
+mlir::LogicalResult lowerLoopForCuda(KernelBuilder &kernel, const CudaTarget &target,
+                                    LaunchShape &launch);
+mlir::LogicalResult lowerRowForCuda(KernelBuilder &kernel, const CudaTarget &target,
+                                    LaunchShape &launch);
+mlir::LogicalResult lowerDotForCuda(KernelBuilder &kernel, const CudaTarget &target,
+                                    LaunchShape &launch);
+mlir::LogicalResult lowerAttentionForCuda(KernelBuilder &kernel, const CudaTarget &target,
+                                    LaunchShape &launch);
 
 /// The widest power of two, at most 8, that divides `columns` and in which all
 /// `values` can be computed.

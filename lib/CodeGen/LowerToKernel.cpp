@@ -6,6 +6,7 @@
 
 #include "KernelOutliner.h"
 #include "mlsys/CodeGen/CacheLayout.h"
+#include "mlsys/CodeGen/CudaTarget.h"
 #include "mlsys/CodeGen/Passes.h"
 #include "mlsys/CodeGen/TileTable.h"
 
@@ -372,6 +373,7 @@ struct LowerToKernel : mlsys::impl::LowerToKernelBase<LowerToKernel> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
     std::optional<CpuTarget> cpu;
+    std::optional<CudaTarget> cuda;
     if (target == "cpu") {
       cpu = isa.empty() ? CpuTarget::host() : CpuTarget::get(isa);
       if (!cpu) {
@@ -382,11 +384,14 @@ struct LowerToKernel : mlsys::impl::LowerToKernelBase<LowerToKernel> {
         cpu->threads = threads;
       if (failed(readTiles(*cpu)))
         return signalPassFailure();
-    } else if (target != "cuda") {
+    } else if (target == "cuda") {
+      cuda = CudaTarget::get(arch);
+      module->setAttr(kernel::archAttrName, StringAttr::get(&getContext(), cuda->family));
+    } else {
       module.emitError("target '") << target << "' is neither cpu nor cuda";
       return signalPassFailure();
     }
-    KernelOutliner outliner(module, cpu ? &*cpu : nullptr);
+    KernelOutliner outliner(module, cpu ? &*cpu : nullptr, cuda ? &*cuda : nullptr);
     SmallVector<func::FuncOp> functions;
     for (auto function : module.getOps<func::FuncOp>())
       if (!function.isDeclaration())

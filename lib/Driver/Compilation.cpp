@@ -11,6 +11,7 @@
 #include "mlsys/IR/ProgramTypes.h"
 #include "mlsys/Interpreter/Tensor.h"
 
+#include "runtime/CudaArch.h"
 #include "runtime/KernelCache.h"
 
 #include "mlir/IR/Diagnostics.h"
@@ -171,14 +172,19 @@ llvm::Error Compilation::chooseTargets() {
   if (ModuleOp code = findCode(*model.module))
     if (auto isa = code->getAttrOfType<StringAttr>(isaAttrName))
       ours.variant = isa.getValue().str();
+  if (auto arch = (*model.module)->getAttrOfType<StringAttr>(kernel::archAttrName)) {
+    ours.variant = arch.str();
+    ours.cubins = false;
+  }
   if (chosen.empty())
     chosen = {ours};
   for (CompileTarget &target : chosen) {
     bool cpu = ours.device == "cpu";
-    if (cpu && target.variant.empty())
-      target.variant = ours.variant;
+    if (target.device == ours.device && target.variant.empty())
+      target = ours;
     if (target.device != ours.device ||
-        (cpu && !ours.variant.empty() && target.variant != ours.variant))
+        (cpu && !ours.variant.empty() && target.variant != ours.variant) ||
+        (!cpu && rt::cudaFamily(target.variant) != ours.variant))
       return llvm::createStringError("'" + request.model + "' is IR for " + ours.str() + ", not for " +
                                      target.str());
   }
@@ -235,7 +241,7 @@ llvm::Error Compilation::runStage(Stage stage, ModuleOp module, const CompileTar
                                           : stringifyStage(stage).str());
   PipelineOptions options;
   options.target = target.device;
-  options.isa = target.device == "cpu" ? target.variant : "";
+  (target.device == "cpu" ? options.isa : options.arch) = target.variant;
   options.decodeBuckets = request.decodeBuckets;
   options.kvType = request.kvType;
   options.candidate = request.candidate;

@@ -9,6 +9,7 @@
 #include "EmitCode.h"
 #include "mlsys/CodeGen/EmitProgram.h"
 #include "mlsys/Interpreter/Tensor.h"
+#include "runtime/CudaArch.h"
 
 #include "llvm/Support/FileSystem.h"
 
@@ -102,15 +103,16 @@ static llvm::Error runTargetStages(Compilation &compilation, ModuleOp module,
 }
 
 /// Compiles for one target and adds it to the program. Each instruction set of a CPU has
-/// launches of its own; the architectures of CUDA share them and the text, and only add cubins.
+/// launches of its own; the architectures of one family of CUDA share them and the text, and only add
+/// cubins.
 static llvm::Error addTarget(Compilation &compilation, const CompileTarget &target,
                              program::ProgramT &program) {
   bool isCpu = target.device == "cpu";
   std::string isa = isCpu ? instructionSetOf(target).isa : "";
   auto known = llvm::find_if(program.targets, [&](auto &part) {
     return part->target == target.device &&
-           (!isCpu || llvm::any_of(part->cpu_libraries,
-                                   [&](auto &library) { return library->isa == isa; }));
+           (isCpu ? llvm::any_of(part->cpu_libraries, [&](auto &library) { return library->isa == isa; })
+                  : part->arch == rt::cudaFamily(target.variant));
   });
   if (known == program.targets.end()) {
     OwningOpRef<ModuleOp> module(cast<ModuleOp>(compilation.model.module->clone().getOperation()));
@@ -131,7 +133,7 @@ static llvm::Error addTarget(Compilation &compilation, const CompileTarget &targ
     if (code)
       return code;
   }
-  if (!isCpu && !target.variant.empty())
+  if (!isCpu && target.cubins && !target.variant.empty())
     return emitCubins(**known, target.variant, compilation.request.progress);
   return llvm::Error::success();
 }

@@ -51,9 +51,18 @@ static void releaseCompiler() {
 
 /// What to compile for in order to run on a device.
 static CompileTarget targetOfDevice(llvm::StringRef device) {
-  bool cuda = device == "host-cuda" || device.starts_with("cuda") ||
-              (device == "auto" && rt::cudaAvailable());
-  return CompileTarget{cuda ? "cuda" : "cpu", ""};
+  // The kernels are compiled when they are loaded.
+  if (device.consume_front("host-cuda"))
+    return {"cuda", device.ltrim(':').str(), /*cubins=*/false};
+  bool any = device == "cuda" || (device == "auto" && rt::cudaAvailable());
+  if (!any && !device.consume_front("cuda:"))
+    return {"cpu", ""};
+  size_t index = 0;
+  std::vector<rt::GpuInfo> gpus = rt::listGpus();
+  if ((any || !device.getAsInteger(10, index)) && index < gpus.size())
+    return {"cuda", gpus[index].arch(), /*cubins=*/false};
+  // Opening the device says what is wrong.
+  return {"cuda", "", /*cubins=*/false};
 }
 
 llvm::Expected<OpenedModel> mlsys::openModel(CompileRequest request,

@@ -67,6 +67,7 @@ std::string mlsys::getPipelineText(Stage stage, const PipelineOptions &options) 
   case Stage::Kernel:
     passes = "mlsys-lower-to-kernel{target=" + options.target +
              (options.isa.empty() ? "" : " isa=" + options.isa) +
+             (options.arch.empty() ? "" : " arch=" + options.arch) +
              (options.threads == 0 ? "" : " threads=" + std::to_string(options.threads)) +
              (options.tiles.empty() ? "" : " tiles=\"" + options.tiles + "\"") +
              (options.candidate == 0 ? "" : " candidate=" + std::to_string(options.candidate)) +
@@ -97,6 +98,7 @@ struct PipelineFlags : PassPipelineOptions<PipelineFlags> {
   Option<std::string> target{*this, "target", llvm::cl::desc("cpu or cuda"),
                              llvm::cl::init("cpu")};
   Option<std::string> isa{*this, "isa", llvm::cl::desc("Instruction set of the CPU")};
+  Option<std::string> arch{*this, "arch", llvm::cl::desc("GPU that kernels are planned for")};
   ListOption<int64_t> decodeBuckets{*this, "decode-buckets",
                                     llvm::cl::desc("Numbers of requests of decode functions")};
 };
@@ -116,6 +118,7 @@ void mlsys::registerPasses() {
             PipelineOptions options;
             options.target = flags.target;
             options.isa = flags.isa;
+            options.arch = flags.arch;
             if (!flags.decodeBuckets.empty())
               options.decodeBuckets.assign(flags.decodeBuckets.begin(), flags.decodeBuckets.end());
             if (failed(buildPipeline(stage, options, passes)))

@@ -44,7 +44,7 @@ TEST(RuntimeErrors, Devices) {
   DeviceOptions options;
   options.device = "toaster";
   EXPECT_ERROR(createDevice(options),
-               "unknown device 'toaster'; expected auto, cpu, cuda, cuda:N or host-cuda");
+               "unknown device 'toaster'; expected auto, cpu, cuda, cuda:N, host-cuda or host-cuda:sm_NN");
 }
 
 TEST(RuntimeErrors, Samplers) {

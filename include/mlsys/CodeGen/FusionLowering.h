@@ -20,6 +20,7 @@
 
 namespace mlsys {
 
+struct CudaTarget;
 struct TileTable;
 
 /// What code generation knows of a CPU. `isa` is a name of Program.fbs.
@@ -129,7 +130,8 @@ mlir::LogicalResult lowerRowForCpu(KernelBuilder &kernel, const CpuTarget &targe
 mlir::LogicalResult lowerFusionForCpu(KernelBuilder &kernel, const CpuTarget &target,
                                       LaunchShape &launch);
 /// The same for CUDA.
-mlir::LogicalResult lowerFusionForCuda(KernelBuilder &kernel, LaunchShape &launch);
+mlir::LogicalResult lowerFusionForCuda(KernelBuilder &kernel, const CudaTarget &target,
+                                       LaunchShape &launch);
 
 /// `dim` over the affine symbols of the function around `fusion`, for LaunchShape.
 mlir::AffineExpr toLaunchExpr(graph::FusionOp fusion, const graph::DimExpr &dim);

@@ -51,6 +51,8 @@ def LowerToKernel : Pass<"mlsys-lower-to-kernel", "::mlir::ModuleOp"> {
     Option<"target", "target", "std::string", /*default=*/"\"cpu\"", "cpu or cuda">,
     Option<"isa", "isa", "std::string", /*default=*/"\"\"",
            "Instruction set of the CPU, as in Program.fbs; that of this machine when empty">,
+    Option<"arch", "arch", "std::string", /*default=*/"\"\"",
+           "GPU that kernels are planned for, such as sm_90a; sm_80, which all run, when empty">,
     Option<"threads", "threads", "int64_t", /*default=*/"0",
            "Worker threads to plan for; 0: those of this machine, 2 with isa">,
     Option<"tiles", "tiles", "std::string", /*default=*/"\"\"",

@@ -29,6 +29,8 @@ struct CompileTarget {
   /// CPU: an instruction set of Program.fbs, or empty for this machine's. CUDA: an
   /// architecture such as "sm_90a", or empty for text alone.
   std::string variant;
+  /// CUDA: kernels are compiled for `variant`; otherwise it only says what GPU they are planned for.
+  bool cubins = true;
 
   /// Reads "cpu", "cpu:amx", "cuda", "cuda:sm_90a".
   static llvm::Expected<CompileTarget> parse(llvm::StringRef text);

@@ -31,6 +31,8 @@ struct PipelineOptions {
   std::string target = "cpu";
   /// CPU: the instruction set, as in Program.fbs; empty: this machine's.
   std::string isa;
+  /// CUDA: the GPU that kernels are planned for, such as "sm_90a"; empty: any from 8.0 on.
+  std::string arch;
   /// Worker threads that kernels for the CPU are planned for; 0: those of `isa`.
   int64_t threads = 0;
   /// CPU: a file with measured tile sizes, or empty, and which variation of sizes is tried.

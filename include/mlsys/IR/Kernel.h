@@ -14,3 +14,8 @@
 #include "mlsys/IR/KernelDialect.h.inc"
 #define GET_OP_CLASSES
 #include "mlsys/IR/KernelOps.h.inc"
+
+namespace mlsys::kernel {
+/// On a module of CUDA kernels: the family that they are planned for (CudaTarget.h), a string.
+inline constexpr llvm::StringLiteral archAttrName = "kernel.arch";
+} // namespace mlsys::kernel
