@@ -122,6 +122,7 @@ static LogicalResult lowerPlain(KernelBuilder &kernel, AttentionOp op, LaunchSha
 
 LogicalResult mlsys::lowerAttentionForCuda(KernelBuilder &kernel, const CudaTarget &target,
                                     LaunchShape &launch) {
+  emitGridWait(kernel);
   if (auto paged = dyn_cast<PagedAttentionOp>(kernel.structure.hero))
     return lowerPaged(kernel, paged, launch);
   return lowerPlain(kernel, cast<AttentionOp>(kernel.structure.hero), launch);

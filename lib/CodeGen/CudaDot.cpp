@@ -286,6 +286,7 @@ LogicalResult DotLowering::run(LaunchShape &launch) {
   MLIRContext *context = builder.getContext();
   AffineExpr one = getAffineConstantExpr(1, context), rowBlocks = one;
   int64_t sharedBytes = plan->sharedBytes;
+  emitGridWait(kernel);
   if (structure.experts) {
     emitExpertTiles(*plan, sharedBytes);
     sharedBytes += llvm::alignTo(tileRows * 4, 16);

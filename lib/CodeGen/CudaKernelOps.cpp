@@ -24,6 +24,16 @@ LogicalResult CudaPrinter::printKernelOp(kernel::BarrierOp op) {
   return success();
 }
 
+LogicalResult CudaPrinter::printKernelOp(kernel::GridWaitOp op) {
+  line() << "pdl_wait();\n";
+  return success();
+}
+
+LogicalResult CudaPrinter::printKernelOp(kernel::GridLaunchOp op) {
+  line() << "pdl_launch();\n";
+  return success();
+}
+
 LogicalResult CudaPrinter::printKernelOp(kernel::SharedOp op) {
   FailureOr<std::string> element =
       typeName(cast<MemRefType>(op.getType()).getElementType(), op);

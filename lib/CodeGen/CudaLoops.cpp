@@ -34,6 +34,11 @@ int64_t mlsys::cudaVectorWidth(ElementEmitter &emitter, ArrayRef<Value> values, 
   return width;
 }
 
+void mlsys::emitGridWait(KernelBuilder &kernel) {
+  kernel::GridLaunchOp::create(kernel.builder, kernel.loc);
+  kernel::GridWaitOp::create(kernel.builder, kernel.loc);
+}
+
 /// The values that the fusion stores.
 static SmallVector<Value> storedValues(KernelBuilder &kernel) {
   SmallVector<Value> values;
@@ -70,6 +75,7 @@ LogicalResult mlsys::lowerLoopForCuda(KernelBuilder &kernel, const CudaTarget &t
   Value thread = kernel::ThreadIdOp::create(builder, loc, builder.getIndexType());
   Value linear = math.mul(math.add(math.mul(block, maxThreads), thread), width);
   Value inside = math.less(linear, kernel.extent(elements));
+  emitGridWait(kernel);
   auto guard = scf::IfOp::create(builder, loc, inside, /*withElseRegion=*/false);
   builder.setInsertionPointToStart(guard.thenBlock());
   for (unsigned output = 0; output < stored.size(); ++output)
@@ -189,6 +195,7 @@ LogicalResult mlsys::lowerRowForCuda(KernelBuilder &kernel, const CudaTarget &ta
   threads = std::clamp(threads, warpSize, maxThreads);
 
   Value row = kernel::BlockIdOp::create(builder, loc, builder.getIndexType(), 0);
+  emitGridWait(kernel);
   emitCudaRowReductions(emitter, kernel, row, RowScope::Block, threads);
   Value thread = kernel::ThreadIdOp::create(builder, loc, builder.getIndexType());
   for (auto [output, stored] : llvm::enumerate(storedValues(kernel))) {

@@ -43,6 +43,8 @@ private:
   mlir::LogicalResult printKernelOp(kernel::BlockIdOp op);
   mlir::LogicalResult printKernelOp(kernel::ThreadIdOp op);
   mlir::LogicalResult printKernelOp(kernel::BarrierOp op);
+  mlir::LogicalResult printKernelOp(kernel::GridWaitOp op);
+  mlir::LogicalResult printKernelOp(kernel::GridLaunchOp op);
   mlir::LogicalResult printKernelOp(kernel::SharedOp op);
   mlir::LogicalResult printKernelOp(kernel::ReduceOp op);
   mlir::LogicalResult printKernelOp(kernel::ContractOp op);

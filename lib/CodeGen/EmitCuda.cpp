@@ -384,7 +384,7 @@ LogicalResult CudaPrinter::printOp(Operation *op) {
       })
       .Case([&](scf::ForOp loop) { return printFor(loop); })
       .Case([&](scf::IfOp branch) { return printIf(branch); })
-      .Case<kernel::BlockIdOp, kernel::ThreadIdOp, kernel::BarrierOp, kernel::SharedOp,
+      .Case<kernel::BlockIdOp, kernel::ThreadIdOp, kernel::BarrierOp, kernel::GridWaitOp, kernel::GridLaunchOp, kernel::SharedOp,
             kernel::ReduceOp, kernel::ContractOp, kernel::CollectRowsOp, kernel::TileLoadOp, kernel::AttentionOp>(
           [&](auto kernelOp) { return printKernelOp(kernelOp); })
       .Default([&](Operation *other) -> LogicalResult {

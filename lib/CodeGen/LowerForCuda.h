@@ -20,6 +20,10 @@ mlir::LogicalResult lowerDotForCuda(KernelBuilder &kernel, const CudaTarget &tar
 mlir::LogicalResult lowerAttentionForCuda(KernelBuilder &kernel, const CudaTarget &target,
                                     LaunchShape &launch);
 
+/// Lets the kernel after this one start, and waits for those before it: called after index
+/// arithmetic and before the first access to anything but constants.
+void emitGridWait(KernelBuilder &kernel);
+
 /// The widest power of two, at most 8, that divides `columns` and in which all
 /// `values` can be computed.
 int64_t cudaVectorWidth(ElementEmitter &emitter, llvm::ArrayRef<mlir::Value> values,

@@ -10,6 +10,9 @@
 // LAUNCH:         kernel.launch @loop_0({{.*}}) writes [2] grid #[[LOOP]] {{.*}} block [256, 1, 1]
 // CHECK-LABEL: // loop_0
 // CHECK:         __launch_bounds__(256, 1) loop_0(bf16 *a0, bf16 *a1, bf16 *a2, long long s3)
+// CHECK-NOT:     {{a[0-2]}}
+// CHECK:         pdl_launch();
+// CHECK-NEXT:    pdl_wait();
 // CHECK:         if (
 // CHECK:           load<8>(a0 +
 // CHECK:           load<8>(a1 +
@@ -44,7 +47,10 @@ func.func @odd(%x: tensor<4x33xf32>) -> tensor<4x33xf32> {
 // LAUNCH:         kernel.launch @row_0({{.*}}) writes [1] grid {{.*}} block [128, 1, 1]
 // CHECK-LABEL: // row_0
 // CHECK:         #include "mlsys/reduce.cuh"
+// CHECK:         row_0(
 // CHECK:         const auto [[ROW:v[0-9]+]] = (i64)block_x();
+// CHECK-NOT:     a0
+// CHECK:         pdl_wait();
 // CHECK:         for (
 // CHECK:           maximumf(
 // CHECK:         [[M:v[0-9]+]] = block_max(
@@ -65,6 +71,9 @@ func.func @row(%x: tensor<6x512xf32>) -> tensor<6x512xf32> {
 // LAUNCH-LABEL: func.func @gemv
 // LAUNCH:         kernel.launch @dot_0({{.*}}) writes [2] grid #[[GEMV:.*]] symbols {{.*}} block [256, 1, 1]
 // CHECK-LABEL: // dot_0
+// CHECK:         dot_0(f32 *a0, f32 *a1, f32 *a2)
+// CHECK-NOT:     a0
+// CHECK:         pdl_wait();
 // CHECK:         f32 *const [[S:v[0-9]+]] = shared_memory<f32>(
 // CHECK:         block_sum(
 // CHECK:         bar_sync();
@@ -92,6 +101,7 @@ func.func @gemv(%x: tensor<2x64xf32>, %w: tensor<48x64xf32>) -> tensor<2x48xf32>
 // LAUNCH-LABEL: func.func @matmul
 // LAUNCH:         kernel.launch @dot_1({{.*}}) writes [3, 4] grid #{{.*}} symbols {{.*}} block [128, 1, 1]
 // CHECK-LABEL: // dot_1
+// CHECK:         pdl_wait();
 // CHECK:         [[Y:v[0-9]+]] = (i64)block_y();
 // CHECK:         [[X:v[0-9]+]] = (i64)block_x();
 // CHECK:         if (
@@ -116,6 +126,7 @@ func.func @matmul(%x: tensor<?x64xf16, #graph.dims<[T, 64]>>, %v: tensor<96x64xf
 
 // A cache write addresses the page by the token's slot, and leaves negative slots alone.
 // CHECK-LABEL: // loop_2
+// CHECK:         pdl_wait();
 // CHECK:         [[SLOT:v[0-9]+]] = a1[
 // CHECK:         [[WANTED:v[0-9]+]] = {{.*}} >= v
 // CHECK:         if ([[WANTED]]) {
@@ -136,6 +147,7 @@ func.func @write(%x: tensor<3x2x16xf32>, %slots: tensor<3xi64>, %cache: !cache) 
 // LAUNCH-LABEL: func.func @decode
 // LAUNCH:         kernel.launch @attention_0({{.*}}) writes [5] grid #[[DECODE:.*]] symbols {{.*}} block [128, 1, 1] {{.*}}shared_bytes = 576
 // CHECK-LABEL: // attention_0
+// CHECK:         pdl_wait();
 // CHECK:         attention_decode<16, 2>((const f32 *)a0, a5, PagedKV<f32>{a1, 8192, 0, 2048, 16, 16}, a3, a4, {{.*}}, 4, 2,
 func.func @decode(%q: tensor<3x4x16xf32>, %start: tensor<4xi32>, %context: tensor<3xi32>, %table: tensor<3x4xi32>, %cache: !cache) -> tensor<3x4x16xf32> {
   %l = graph.cache_layer %cache layer 1 : !cache -> !layer

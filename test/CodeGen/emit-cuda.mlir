@@ -166,6 +166,8 @@ kernel.func @control(%x: memref<?xf32>, %n: index) attributes {kind = "loop", ta
 // CHECK-NEXT:    const auto {{v[0-9]+}} = block_sum([[W]]);
 // CHECK-NEXT:    [[S]][v0] = [[W]];
 // CHECK-NEXT:    bar_sync();
+// CHECK-NEXT:    pdl_launch();
+// CHECK-NEXT:    pdl_wait();
 kernel.func @threads(%x: memref<?xf32>) attributes {kind = "row", target = "cuda"} {
   %c0 = arith.constant 0 : index
   %s = kernel.shared 64 : memref<?xf32>
@@ -174,6 +176,8 @@ kernel.func @threads(%x: memref<?xf32>) attributes {kind = "row", target = "cuda
   %2 = kernel.reduce sum block %1 : f32
   memref.store %1, %s[%c0] : memref<?xf32>
   kernel.barrier
+  kernel.grid_launch
+  kernel.grid_wait
   kernel.return
 }
 

@@ -35,6 +35,10 @@ kernel.func @block(%x: memref<?xf32>) attributes {target = "cuda", kind = "row"}
   %r = kernel.reduce sum block %w : f32
   // CHECK: kernel.barrier
   kernel.barrier
+  // CHECK: kernel.grid_launch
+  kernel.grid_launch
+  // CHECK: kernel.grid_wait
+  kernel.grid_wait
   kernel.return
 }
 

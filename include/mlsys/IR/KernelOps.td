@@ -195,6 +195,33 @@ def Kernel_BarrierOp : Kernel_Op<"barrier"> {
   let assemblyFormat = "attr-dict";
 }
 
+def Kernel_GridWaitOp : Kernel_Op<"grid_wait"> {
+  let summary = "Waits for the kernels before this one";
+  let description = [{
+    A GPU may start a kernel before the one ahead of it has ended. Until it has waited, a kernel
+    reads constants only, and writes nothing. Every thread waits, if only before its end: the
+    kernel after it relies on this one's wait.
+
+    ```mlir
+    kernel.grid_wait
+    ```
+  }];
+  let assemblyFormat = "attr-dict";
+}
+
+def Kernel_GridLaunchOp : Kernel_Op<"grid_launch"> {
+  let summary = "Lets the kernel after this one start";
+  let description = [{
+    That one's blocks start where there is room once all blocks of this one have called, and wait for
+    its end at their `kernel.grid_wait`.
+
+    ```mlir
+    kernel.grid_launch
+    ```
+  }];
+  let assemblyFormat = "attr-dict";
+}
+
 def Kernel_SharedOp : Kernel_Op<"shared", [Pure]> {
   let summary = "A part of the block's dynamic shared memory";
   let description = [{
