@@ -29,6 +29,13 @@ void emitGridWait(KernelBuilder &kernel);
 int64_t cudaVectorWidth(ElementEmitter &emitter, llvm::ArrayRef<mlir::Value> values,
                         int64_t columns);
 
+/// The values that the fusion stores.
+llvm::SmallVector<mlir::Value> storedValues(KernelBuilder &kernel);
+/// The extent of the last dimension when it is static; 1 otherwise.
+int64_t lastExtent(mlir::Value value);
+/// Emits `store` under `condition`, or as it is when that is null.
+void storeInside(KernelBuilder &kernel, mlir::Value condition, llvm::function_ref<void()> store);
+
 /// Who computes a row's reductions together.
 enum class RowScope { Warp, Block };
 

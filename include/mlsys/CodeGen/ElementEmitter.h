@@ -32,6 +32,8 @@ public:
   /// dot results on a tile, reductions that are known, ... Binding forgets what
   /// was emitted before, so that a value can be bound again for another tile.
   void bind(mlir::Value value, Source source);
+  /// As bind, for a value that nothing emitted so far depends on: that is kept.
+  void define(mlir::Value value, Source source) { sources[value] = std::move(source); }
   /// Elements of `value` come from its producer again.
   void unbind(mlir::Value value);
 
