@@ -4,8 +4,10 @@
 //
 // How fusions of each kind become CUDA kernels: the launch, then the text.
 
-// A loop: a thread has eight elements, a block of 256 threads 2048.
-// LAUNCH-DAG: #[[LOOP:.*]] = affine_map<()[s0] -> ((s0 * 64) ceildiv 2048, 1, 1)>
+// A loop: a thread has two vectors of eight elements, a block of 256 threads 4096 elements. All
+// loads come before the first store.
+// LAUNCH-DAG: #[[LOOP:.*]] = affine_map<()[s0] -> ((s0 * 64) ceildiv 4096, 1, 1)>
+// LAUNCH-DAG: #[[ROWS:.*]] = affine_map<() -> (2, 1, 1)>
 // LAUNCH-LABEL: func.func @loop
 // LAUNCH:         kernel.launch @loop_0({{.*}}) writes [2] grid #[[LOOP]] {{.*}} block [256, 1, 1]
 // CHECK-LABEL: // loop_0
@@ -13,10 +15,15 @@
 // CHECK-NOT:     {{a[0-2]}}
 // CHECK:         pdl_launch();
 // CHECK-NEXT:    pdl_wait();
+// CHECK:         load<8>(a0 +
+// CHECK:         load<8>(a1 +
+// CHECK:         load<8>(a0 +
+// CHECK:         load<8>(a1 +
 // CHECK:         if (
-// CHECK:           load<8>(a0 +
-// CHECK:           load<8>(a1 +
 // CHECK:           convert<bf16>(
+// CHECK:           store<8>(a2 +
+// CHECK-NOT:     load
+// CHECK:         if (
 // CHECK:           store<8>(a2 +
 func.func @loop(%x: tensor<?x64xbf16, #graph.dims<[T, 64]>>, %b: tensor<64xbf16>) -> tensor<?x64xbf16, #graph.dims<[T, 64]>>
     attributes {graph.symbols = [#graph.symbol<"T", min = 1, max = 512, hint = 64>]} {
@@ -42,20 +49,20 @@ func.func @odd(%x: tensor<4x33xf32>) -> tensor<4x33xf32> {
   return %0 : tensor<4x33xf32>
 }
 
-// A row: a block each, with as many threads as a quarter of its elements.
+// A short row: a warp each, four in a block. The row stays in registers: each element is read once.
 // LAUNCH-LABEL: func.func @row
-// LAUNCH:         kernel.launch @row_0({{.*}}) writes [1] grid {{.*}} block [128, 1, 1]
+// LAUNCH:         kernel.launch @row_0({{.*}}) writes [1] grid #[[ROWS]] {{.*}} block [128, 1, 1]
 // CHECK-LABEL: // row_0
 // CHECK:         #include "mlsys/reduce.cuh"
-// CHECK:         row_0(
-// CHECK:         const auto [[ROW:v[0-9]+]] = (i64)block_x();
+// CHECK:         row_0(f32 *a0, f32 *a1)
 // CHECK-NOT:     a0
 // CHECK:         pdl_wait();
-// CHECK:         for (
-// CHECK:           maximumf(
-// CHECK:         [[M:v[0-9]+]] = block_max(
-// CHECK:         for (
-// CHECK:           store<8>(a1 +
+// CHECK:         if (
+// CHECK-COUNT-2:   load<8>(a0 +
+// CHECK-NOT:       a0
+// CHECK:           [[M:v[0-9]+]] = warp_max(
+// CHECK-NOT:       a0
+// CHECK-COUNT-2:   store<8>(a1 +
 func.func @row(%x: tensor<6x512xf32>) -> tensor<6x512xf32> {
   %0 = graph.fusion "row"(%x) : (tensor<6x512xf32>) -> tensor<6x512xf32> {
   ^bb0(%a: tensor<6x512xf32>):
@@ -65,6 +72,51 @@ func.func @row(%x: tensor<6x512xf32>) -> tensor<6x512xf32> {
     graph.yield %3 : tensor<6x512xf32>
   }
   return %0 : tensor<6x512xf32>
+}
+
+// A longer one: a block each. What the last threads have beyond its end counts for nothing and is
+// not stored.
+// LAUNCH-LABEL: func.func @long_row
+// LAUNCH:         kernel.launch @row_1({{.*}}) writes [1] grid {{.*}} block [256, 1, 1]
+// CHECK-LABEL: // row_1
+// CHECK:         pdl_wait();
+// CHECK-COUNT-2: load<8>(a0 +
+// CHECK-NOT:     a0
+// CHECK:         select(
+// CHECK:         maximumf(
+// CHECK:         block_max(
+// CHECK:         store<8>(a1 +
+// CHECK:         if (
+// CHECK-NEXT:      store<8>(a1 +
+func.func @long_row(%x: tensor<6x4000xf32>) -> tensor<6x4000xf32> {
+  %0 = graph.fusion "row"(%x) : (tensor<6x4000xf32>) -> tensor<6x4000xf32> {
+  ^bb0(%a: tensor<6x4000xf32>):
+    %1 = graph.reduce max %a dims [1] : tensor<6x4000xf32> -> tensor<6xf32>
+    %2 = graph.broadcast %1 dims [0] : tensor<6xf32> -> tensor<6x4000xf32>
+    %3 = graph.sub %a, %2 : tensor<6x4000xf32>
+    graph.yield %3 : tensor<6x4000xf32>
+  }
+  return %0 : tensor<6x4000xf32>
+}
+
+// Too long for registers: the threads stride over it, once for each reduction and output.
+// LAUNCH-LABEL: func.func @longest_row
+// LAUNCH:         kernel.launch @row_2({{.*}}) writes [1] grid {{.*}} block [256, 1, 1]
+// CHECK-LABEL: // row_2
+// CHECK:         for (
+// CHECK:           maximumf(
+// CHECK:         block_max(
+// CHECK:         for (
+// CHECK:           store<8>(a1 +
+func.func @longest_row(%x: tensor<6x32768xf32>) -> tensor<6x32768xf32> {
+  %0 = graph.fusion "row"(%x) : (tensor<6x32768xf32>) -> tensor<6x32768xf32> {
+  ^bb0(%a: tensor<6x32768xf32>):
+    %1 = graph.reduce max %a dims [1] : tensor<6x32768xf32> -> tensor<6xf32>
+    %2 = graph.broadcast %1 dims [0] : tensor<6xf32> -> tensor<6x32768xf32>
+    %3 = graph.sub %a, %2 : tensor<6x32768xf32>
+    graph.yield %3 : tensor<6x32768xf32>
+  }
+  return %0 : tensor<6x32768xf32>
 }
 
 // Few rows: gemv, two columns a warp. The prologue's reduction is kept in shared memory.
