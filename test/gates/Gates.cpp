@@ -56,6 +56,9 @@ std::vector<GateKernel> test::compileKernelTexts(const GateModel &model, const s
   request.dtype = dtype;
   request.decodeBuckets = decodeBuckets;
   request.randomWeights = model.randomWeights;
+  // The kernels of the plain functions are those of prefill without a cache.
+  if (!checkAll() && !model.representative)
+    request.functions = CompileRequest::Functions::Steps;
   request.targets = {CompileTarget{"cuda", arch, /*cubins=*/false}};
   llvm::Expected<CompiledModel> compiled = compileModel(request);
   if (!compiled)

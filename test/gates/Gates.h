@@ -42,7 +42,8 @@ struct GateKernel {
   std::vector<bool> constants;
 };
 
-/// The kernels that a model has for an architecture.
+/// The kernels that a model has for an architecture; in the short form those of the steps alone,
+/// except for representative models.
 std::vector<GateKernel> compileKernelTexts(const GateModel &model, const std::string &arch,
                                            program::DType dtype,
                                            const std::vector<int64_t> &decodeBuckets);
