@@ -12,9 +12,14 @@
 using namespace mlsys::rt;
 
 CudaDriver::CudaDriver(SharedLibrary opened) : library(std::move(opened)) {
+  library.find(driverGetVersion, "cuDriverGetVersion");
+  check(driverGetVersion(&version), "cuDriverGetVersion");
+  // Before the functions that an older driver lacks.
+  if (version < oldestVersion)
+    throw Error("the NVIDIA driver is too old: it runs CUDA {}, and mlsys needs {} or later; update the driver",
+                cudaVersionText(version), cudaVersionText(oldestVersion));
   library.find(init, "cuInit");
   library.find(getErrorString, "cuGetErrorString");
-  library.find(driverGetVersion, "cuDriverGetVersion");
   library.find(deviceGetCount, "cuDeviceGetCount");
   library.find(deviceGet, "cuDeviceGet");
   library.find(deviceGetName, "cuDeviceGetName");
@@ -31,6 +36,24 @@ CudaDriver::CudaDriver(SharedLibrary opened) : library(std::move(opened)) {
   library.find(memcpyHtoD, "cuMemcpyHtoDAsync_v2");
   library.find(memcpyDtoH, "cuMemcpyDtoHAsync_v2");
   library.find(memsetD8, "cuMemsetD8Async");
+  library.find(memGetInfo, "cuMemGetInfo_v2");
+  library.find(memHostAlloc, "cuMemHostAlloc");
+  library.find(memFreeHost, "cuMemFreeHost");
+  library.find(deviceGetDefaultMemPool, "cuDeviceGetDefaultMemPool");
+  library.find(memPoolSetAttribute, "cuMemPoolSetAttribute");
+  library.find(memPoolTrimTo, "cuMemPoolTrimTo");
+  library.find(memAllocAsync, "cuMemAllocAsync");
+  library.find(memFreeAsync, "cuMemFreeAsync");
+  library.find(eventCreate, "cuEventCreate");
+  library.find(eventDestroy, "cuEventDestroy_v2");
+  library.find(eventRecord, "cuEventRecord");
+  library.find(eventSynchronize, "cuEventSynchronize");
+  library.find(streamBeginCapture, "cuStreamBeginCapture_v2");
+  library.find(streamEndCapture, "cuStreamEndCapture");
+  library.find(graphInstantiate, "cuGraphInstantiateWithFlags");
+  library.find(graphDestroy, "cuGraphDestroy");
+  library.find(graphLaunch, "cuGraphLaunch");
+  library.find(graphExecDestroy, "cuGraphExecDestroy");
   library.find(moduleLoadData, "cuModuleLoadData");
   library.find(moduleUnload, "cuModuleUnload");
   library.find(moduleGetFunction, "cuModuleGetFunction");
@@ -42,7 +65,7 @@ void CudaDriver::check(int status, const std::string &what) const {
   if (status == 0)
     return;
   const char *text = nullptr;
-  if (getErrorString(status, &text) != 0 || !text)
+  if (!getErrorString || getErrorString(status, &text) != 0 || !text)
     text = "unknown error";
   throw Error("CUDA: {} failed: {} (error {})", what, text, status);
 }
@@ -61,13 +84,19 @@ const CudaDriver *CudaDriver::get(std::string *reason) {
       }
       try {
         std::unique_ptr<CudaDriver> opened(new CudaDriver(std::move(library)));
-        opened->check(opened->init(0), "cuInit");
-        int count = 0;
-        opened->check(opened->deviceGetCount(&count), "cuDeviceGetCount");
-        if (count > 0)
+        int status = opened->init(0), count = 0;
+        if (status != cuda::noDevice) {
+          opened->check(status, "starting the NVIDIA driver");
+          opened->check(opened->deviceGetCount(&count), "cuDeviceGetCount");
+        }
+        if (count > 0) {
           driver = std::move(opened);
-        else
-          reason = "there is no GPU";
+          return;
+        }
+        // The driver hides the GPUs that the variable does not name.
+        const char *visible = std::getenv("CUDA_VISIBLE_DEVICES");
+        reason = visible ? fmt::format("there is no GPU that CUDA_VISIBLE_DEVICES ('{}') names", visible)
+                         : "there is no NVIDIA GPU";
       } catch (const Error &error) {
         reason = error.what();
       }
@@ -109,6 +138,10 @@ std::vector<GpuInfo> mlsys::rt::listGpus() {
     gpus.push_back(gpu);
   }
   return gpus;
+}
+
+std::string mlsys::rt::cudaVersionText(int version) {
+  return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
 }
 
 bool mlsys::rt::cudaAvailable() { return CudaDriver::get() != nullptr; }

@@ -22,6 +22,10 @@ using Address = unsigned long long;
 using Context = struct ContextState *;
 using Stream = struct StreamState *;
 using Module = struct ModuleState *;
+using Event = struct EventState *;
+using Graph = struct GraphState *;
+using GraphExec = struct GraphExecState *;
+using MemoryPool = struct MemoryPoolState *;
 using Function = struct FunctionState *;
 
 struct LaunchAttribute {
@@ -48,21 +52,39 @@ constexpr int deviceAttributeComputeMajor = 75;
 constexpr int deviceAttributeComputeMinor = 76;
 constexpr int deviceAttributeMaxSharedPerBlock = 97;
 constexpr int functionAttributeMaxDynamicShared = 8;
+constexpr int deviceAttributeMemoryPools = 115;
+constexpr int poolAttributeReleaseThreshold = 4;
 constexpr unsigned streamNonBlocking = 1;
+constexpr unsigned eventDisableTiming = 2;
+constexpr int captureThreadLocal = 1;
+
+/// Status codes that have messages of their own.
+constexpr int outOfMemory = 2;
+constexpr int noDevice = 100;
+constexpr int invalidImage = 200;
+constexpr int noBinaryForGpu = 209;
+constexpr int invalidPtx = 218;
+constexpr int unsupportedPtxVersion = 222;
 } // namespace cuda
 
 /// The functions of libcuda.so.1 that mlsys uses. Opened once per process.
 class CudaDriver {
 public:
+  /// The oldest driver that has every function below, as driverGetVersion counts: 12.0.
+  static constexpr int oldestVersion = 12000;
+
   /// Opens MLSYS_CUDA_DRIVER (a file) or libcuda.so.1 and starts it. Null when there is
-  /// no driver or no GPU; `reason` then says which.
+  /// no driver, when it is too old, or when it shows no GPU; `reason` then says which.
   static const CudaDriver *get(std::string *reason = nullptr);
+
+  /// The newest CUDA that the driver runs: 1000 * major + 10 * minor.
+  int version = 0;
 
   /// Throws rt::Error with the driver's words when `status` is a failure of `what`.
   void check(int status, const std::string &what) const;
 
   int (*init)(unsigned);
-  int (*getErrorString)(int, const char **);
+  int (*getErrorString)(int, const char **) = nullptr;
   int (*driverGetVersion)(int *);
   int (*deviceGetCount)(int *);
   int (*deviceGet)(cuda::Device *, int);
@@ -80,6 +102,24 @@ public:
   int (*memcpyHtoD)(cuda::Address, const void *, size_t, cuda::Stream);
   int (*memcpyDtoH)(void *, cuda::Address, size_t, cuda::Stream);
   int (*memsetD8)(cuda::Address, unsigned char, size_t, cuda::Stream);
+  int (*memGetInfo)(size_t *free, size_t *total);
+  int (*memHostAlloc)(void **, size_t, unsigned);
+  int (*memFreeHost)(void *);
+  int (*deviceGetDefaultMemPool)(cuda::MemoryPool *, cuda::Device);
+  int (*memPoolSetAttribute)(cuda::MemoryPool, int, void *);
+  int (*memPoolTrimTo)(cuda::MemoryPool, size_t);
+  int (*memAllocAsync)(cuda::Address *, size_t, cuda::Stream);
+  int (*memFreeAsync)(cuda::Address, cuda::Stream);
+  int (*eventCreate)(cuda::Event *, unsigned);
+  int (*eventDestroy)(cuda::Event);
+  int (*eventRecord)(cuda::Event, cuda::Stream);
+  int (*eventSynchronize)(cuda::Event);
+  int (*streamBeginCapture)(cuda::Stream, int mode);
+  int (*streamEndCapture)(cuda::Stream, cuda::Graph *);
+  int (*graphInstantiate)(cuda::GraphExec *, cuda::Graph, unsigned long long flags);
+  int (*graphDestroy)(cuda::Graph);
+  int (*graphLaunch)(cuda::GraphExec, cuda::Stream);
+  int (*graphExecDestroy)(cuda::GraphExec);
   int (*moduleLoadData)(cuda::Module *, const void *);
   int (*moduleUnload)(cuda::Module);
   int (*moduleGetFunction)(cuda::Function *, cuda::Module, const char *);
@@ -110,5 +150,8 @@ std::vector<GpuInfo> listGpus();
 
 /// True when there is a driver and at least one GPU.
 bool cudaAvailable();
+
+/// "12.4" for 12040.
+std::string cudaVersionText(int version);
 
 } // namespace mlsys::rt

@@ -6,9 +6,13 @@
 #pragma once
 
 #include "Program_generated.h"
+#include "runtime/Error.h"
+#include "runtime/FunctionRef.h"
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <deque>
 #include <memory>
 #include <span>
 #include <string>
@@ -36,6 +40,16 @@ struct LaunchArgs {
   std::span<const std::byte> stream;
 };
 
+/// What memory is for, for the message when there is too little.
+enum class MemoryUse { Temporaries, Weights, Cache };
+
+/// What a device keeps of a list of launches from one run to the next, e.g. a CUDA graph.
+/// Ends before its device.
+class LaunchRecording {
+public:
+  virtual ~LaunchRecording() = default;
+};
+
 /// Memory and kernels of one processor. Work is issued in order; `download` and
 /// `synchronize` wait for it. Implementations: CpuDevice (threads), CudaDevice
 /// (driver API), HostCudaDevice (the CUDA text compiled for the CPU). Every
@@ -55,13 +69,38 @@ public:
 
   /// Memory aligned to 256 bytes at least, not initialized. Never null unless bytes is 0.
   virtual void *allocate(size_t bytes) = 0;
+  /// As allocate; the message of a failure says what the memory was for.
+  virtual void *allocateFor(MemoryUse, size_t bytes) { return allocate(bytes); }
   virtual void free(void *address) = 0;
   virtual void upload(void *destination, const void *source, size_t bytes) = 0;
   virtual void download(void *destination, const void *source, size_t bytes) = 0;
   virtual void zero(void *destination, size_t bytes) = 0;
 
+  /// Writes the piece of a buffer that begins at `offset`.
+  using FillFunction = FunctionRef<void(size_t offset, std::span<std::byte> piece)>;
+  /// Fills device memory piece by piece, from its start to its end; a piece may still be
+  /// on its way when the next is asked for. The memory is complete after synchronize(). All
+  /// pieces but the last are multiples of 64 KiB.
+  virtual void fill(void *destination, size_t bytes, FillFunction write) {
+    write(0, {static_cast<std::byte *>(destination), bytes});
+  }
+
+  /// Starts to copy up to 4 KiB to the host and returns its ticket; at most 16 copies are under way.
+  virtual uint64_t startDownload(const void *source, size_t bytes) {
+    download(downloads.emplace_back(bytes).data(), source, bytes);
+    return firstDownload + downloads.size() - 1;
+  }
+  /// Waits for the oldest copy, whose ticket this is, and writes it to `destination`.
+  virtual void finishDownload(uint64_t ticket, void *destination) {
+    if (ticket != firstDownload || downloads.empty())
+      throw Error("download {} is finished out of turn", ticket);
+    std::memcpy(destination, downloads.front().data(), downloads.front().size());
+    downloads.pop_front();
+    ++firstDownload;
+  }
+
   /// Makes the kernels of `program` ready; `program` outlives the device. Once
-  /// per device.
+  /// per device. Memory may be allocated and filled on another thread meanwhile.
   virtual void load(const program::TargetProgram &program) = 0;
   virtual void launch(const LaunchArgs &args) = 0;
   /// Launches one after the other.
@@ -69,7 +108,17 @@ public:
     for (const LaunchArgs &args : launches)
       launch(args);
   }
+  /// As launchAll, of a list that is run again and again. `recording` is null the first time and
+  /// whenever the list has changed; the device may leave in it what makes the next run faster.
+  virtual void replay(std::span<const LaunchArgs> launches, std::unique_ptr<LaunchRecording> &) {
+    launchAll(launches);
+  }
   virtual void synchronize() = 0;
+
+private:
+  /// Copies of devices that copy at once.
+  std::deque<std::vector<std::byte>> downloads;
+  uint64_t firstDownload = 0;
 };
 
 /// How a device is asked for on the command line.

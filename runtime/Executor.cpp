@@ -88,7 +88,6 @@ Executor::Executor(const program::TargetProgram &target, Device &device,
                    std::vector<void *> constants)
     : target(target), device(device), constants(std::move(constants)), temporaries(device),
       inputMemory(device), outputMemory(device) {
-  device.load(target);
   bindings.resize(length(target.functions()));
   lastBinding.resize(length(target.functions()));
 }

@@ -41,7 +41,7 @@ std::vector<int64_t> slotSizes(const program::Function &function,
 class Executor {
 public:
   /// `constants` holds the device address of each constant of `target`, null for
-  /// those of functions that are not called. Loads the kernels. All must outlive
+  /// those of functions that are not called; `device` has loaded the kernels. All must outlive
   /// it.
   Executor(const program::TargetProgram &target, Device &device, std::vector<void *> constants);
   ~Executor();

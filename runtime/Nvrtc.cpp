@@ -43,12 +43,13 @@ public:
     library.find(getCubin, "nvrtcGetCUBIN");
     library.find(getLogSize, "nvrtcGetProgramLogSize");
     library.find(getLog, "nvrtcGetProgramLog");
-    int major = 0, minor = 0;
+    int minor = 0;
     check(getVersion(&major, &minor), "version");
     versionText = fmt::format("{}.{}", major, minor);
   }
 
   std::string version() const override { return versionText; }
+  int majorVersion() const override { return major; }
   std::string path() const override { return library.path(); }
 
   CompiledKernel compile(const KernelText &kernel, const std::string &arch) const override {
@@ -99,6 +100,7 @@ private:
   }
 
   SharedLibrary library;
+  int major = 0;
   std::string versionText;
   int (*getVersion)(int *, int *);
   const char *(*getErrorString)(int);
@@ -145,9 +147,16 @@ static std::vector<std::string> candidates() {
 
 Nvrtc::~Nvrtc() = default;
 
-std::shared_ptr<Nvrtc> Nvrtc::open() {
-  SharedLibrary library = SharedLibrary::openFirst(candidates());
-  return library ? std::make_shared<NvrtcLibrary>(std::move(library)) : nullptr;
+std::shared_ptr<Nvrtc> Nvrtc::open(int newest) {
+  for (const std::string &candidate : candidates()) {
+    SharedLibrary library = SharedLibrary::openFirst({candidate});
+    if (!library)
+      continue;
+    auto nvrtc = std::make_shared<NvrtcLibrary>(std::move(library));
+    if (newest == 0 || nvrtc->majorVersion() <= newest)
+      return nvrtc;
+  }
+  return nullptr;
 }
 
 std::shared_ptr<Nvrtc> Nvrtc::openOrThrow() {

@@ -35,7 +35,9 @@ public:
   /// Looks for libnvrtc.so.13, then .12: at MLSYS_NVRTC (a file), on the loader's
   /// path, in the toolkit at CUDA_HOME or /usr/local/cuda, in the packages
   /// nvidia/*/lib of the virtual environment VIRTUAL_ENV. Null when there is none.
-  static std::shared_ptr<Nvrtc> open();
+  /// With `newest`, those of a later major version are passed over: a driver does not
+  /// load their code.
+  static std::shared_ptr<Nvrtc> open(int newest = 0);
   /// As open, but throws an rt::Error that says where it has looked.
   static std::shared_ptr<Nvrtc> openOrThrow();
 
@@ -43,6 +45,8 @@ public:
 
   /// "13.0".
   virtual std::string version() const = 0;
+  /// 13.
+  virtual int majorVersion() const = 0;
   /// The file that was opened.
   virtual std::string path() const = 0;
 

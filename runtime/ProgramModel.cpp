@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <future>
 #include <limits>
 
 using namespace mlsys;
@@ -51,6 +52,8 @@ public:
 
 private:
   void loadConstants(const OpenOptions &options);
+  void loadConstant(const program::Constant &constant, const WeightFiles &files, void *address,
+                    const ParallelFor &parallelFor);
   void placeConstants(const std::vector<bool> &used);
   void freeMemory();
 
@@ -146,7 +149,10 @@ ProgramOnDevice::ProgramOnDevice(LoadedProgram loaded, const OpenOptions &option
   device = createDevice(wanted);
   target = &program.target(device->target(), device->arch());
   try {
+    // Kernels are compiled while the weights are loaded.
+    std::future<void> kernels = std::async(std::launch::async, [this] { device->load(*target); });
     loadConstants(options);
+    kernels.get();
     executor = std::make_unique<Executor>(*target, *device, constants);
   } catch (...) {
     freeMemory();
@@ -167,10 +173,10 @@ void ProgramOnDevice::freeMemory() {
 }
 
 /// On the CPU all constants lie in one block, so that small ones, too, are on large pages and
-/// none wastes the rest of a page. Elsewhere each is an allocation, which a device may guard.
+/// none wastes the rest of a page; on a GPU, too. The host executor guards each by itself.
 void ProgramOnDevice::placeConstants(const std::vector<bool> &used) {
   constexpr int64_t alignment = 256;
-  bool together = device->target() == "cpu";
+  bool together = device->target() == "cpu" || !device->hostAccessible();
   std::vector<int64_t> offsets(used.size());
   int64_t total = 0;
   constants.assign(used.size(), nullptr);
@@ -182,12 +188,12 @@ void ProgramOnDevice::placeConstants(const std::vector<bool> &used) {
       offsets[i] = total;
       total = checkedAdd(total, checkedAdd(bytes, alignment - 1) / alignment * alignment);
     } else {
-      constants[i] = blocks.emplace_back(device->allocate(size_t(bytes)));
+      constants[i] = blocks.emplace_back(device->allocateFor(MemoryUse::Weights, size_t(bytes)));
     }
   }
   if (!together || total == 0)
     return;
-  auto *block = static_cast<std::byte *>(blocks.emplace_back(device->allocate(size_t(total))));
+  auto *block = static_cast<std::byte *>(blocks.emplace_back(device->allocateFor(MemoryUse::Weights, size_t(total))));
   for (size_t i = 0; i < used.size(); ++i)
     if (used[i])
       constants[i] = block + offsets[i];
@@ -223,27 +229,38 @@ void ProgramOnDevice::loadConstants(const OpenOptions &options) {
     pool.parallelFor(count, schedule, std::max<int64_t>(1, count / (8 * pool.size())),
                      [&](int64_t begin, int64_t end, int) { body(begin, end); });
   };
-  std::vector<std::byte> staging;
   for (size_t i = 0; i < used.size(); ++i) {
     if (!used[i])
       continue;
     const program::Constant &constant = *target->constants()->Get(uint32_t(i));
     if (options.progress)
       options.progress(done, total);
-    if (device->hostAccessible()) {
-      loadConstant(constant, files,
-                   {static_cast<std::byte *>(constants[i]), size_t(constant.bytes())},
-                   parallelFor);
-    } else {
-      staging.resize(constant.bytes());
-      loadConstant(constant, files, staging, parallelFor);
-      device->upload(constants[i], staging.data(), staging.size());
-      device->synchronize();
-    }
+    loadConstant(constant, files, constants[i], parallelFor);
     done += constant.bytes();
   }
+  device->synchronize();
   if (options.progress)
     options.progress(done, total);
+}
+
+void ProgramOnDevice::loadConstant(const program::Constant &constant, const WeightFiles &files, void *address,
+                                   const ParallelFor &parallelFor) {
+  ConstantLoader loader(constant, files);
+  if (loader.hasPieces()) {
+    device->fill(address, constant.bytes(), [&](size_t offset, std::span<std::byte> piece) {
+      loader.load(offset, piece, parallelFor);
+    });
+    return;
+  }
+  std::vector<std::byte> staging;
+  std::span<std::byte> memory(static_cast<std::byte *>(address), constant.bytes());
+  if (!device->hostAccessible()) {
+    staging.resize(constant.bytes());
+    memory = staging;
+  }
+  loader.load(0, memory, parallelFor);
+  if (!staging.empty())
+    device->upload(address, staging.data(), staging.size());
 }
 
 /// The input of a function that has a role; step functions have each.
@@ -266,7 +283,8 @@ ProgramLanguageModel::ProgramLanguageModel(std::unique_ptr<ProgramOnDevice> owne
     throw Error("{} is no language model: it has no prefill or decode function",
                 on->program.name());
   sizeCache(contextTokens);
-  on->cache = on->device->allocate(size_t(checkedMul(pages, int64_t(target.cache()->page_bytes()))));
+  on->cache = on->device->allocateFor(
+      MemoryUse::Cache, size_t(checkedMul(pages, int64_t(target.cache()->page_bytes()))));
   on->executor->setCache(on->cache);
 }
 

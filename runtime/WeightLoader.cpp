@@ -201,24 +201,29 @@ private:
 };
 } // namespace
 
-static void loadRowMajor(const Matrix &matrix, const RowReader &reader, std::byte *out,
+/// Loads the elements [begin, end) of the logical shape to `out`.
+static void loadRowMajor(const Matrix &matrix, const RowReader &reader, int64_t begin, int64_t end, std::byte *out,
                          const ParallelFor &parallelFor) {
   // Rows in their own order are one long row.
-  int64_t rows = reader.isFlat() ? 1 : matrix.rows;
   int64_t columns = reader.isFlat() ? matrix.rows * matrix.columns : matrix.columns;
   int64_t tasksPerRow = (columns + taskElements - 1) / taskElements;
-  parallelFor(rows * tasksPerRow, [&](int64_t begin, int64_t end) {
+  // A task has up to taskElements of one row; tasks are counted from the row's start.
+  auto taskOf = [&](int64_t element) { return element / columns * tasksPerRow + element % columns / taskElements; };
+  int64_t firstTask = taskOf(begin);
+  parallelFor(taskOf(end - 1) + 1 - firstTask, [&](int64_t from, int64_t to) {
     float scratch[pieceColumns];
-    Released released(reader, matrix, begin / tasksPerRow * columns + begin % tasksPerRow * taskElements);
-    for (int64_t task = begin; task < end; ++task) {
-      int64_t row = task / tasksPerRow;
-      int64_t first = task % tasksPerRow * taskElements;
-      int64_t last = std::min(first + taskElements, columns);
+    int64_t task = firstTask + from;
+    Released released(reader, matrix,
+                      std::max(begin, task / tasksPerRow * columns + task % tasksPerRow * taskElements));
+    for (; task < firstTask + to; ++task) {
+      int64_t row = task / tasksPerRow, start = row * columns;
+      int64_t first = std::max(start + task % tasksPerRow * taskElements, begin) - start;
+      int64_t last = std::min({(task % tasksPerRow + 1) * taskElements, columns, end - start});
       int64_t step = reader.isCopy() ? taskElements : pieceColumns;
       for (int64_t column = first; column < last; column += step)
         reader.read(row, column, std::min(step, last - column), scratch,
-                    out + (row * columns + column) * matrix.elementBytes);
-      released.advance(row * columns + last);
+                    out + (start + column - begin) * matrix.elementBytes);
+      released.advance(start + last);
     }
   });
 }
@@ -267,21 +272,55 @@ static void loadPanels(const Constant &constant, const Matrix &matrix, const Row
   });
 }
 
+struct ConstantLoader::State {
+  State(const Constant &constant, const WeightFiles &files)
+      : constant(constant), matrix(checkedMatrix(constant)), reader(constant, files) {}
+
+  static Matrix checkedMatrix(const Constant &constant) {
+    Matrix matrix = matrixOf(constant);
+    if (constant.bytes() != matrix.bytes)
+      throw Error("{} is said to have {} bytes, but shape {} of {} needs {}", constantName(constant),
+                  constant.bytes(), shapeText(values(constant.shape())), dtypeName(constant.dtype()),
+                  matrix.bytes);
+    return matrix;
+  }
+
+  const Constant &constant;
+  Matrix matrix;
+  RowReader reader;
+};
+
+ConstantLoader::ConstantLoader(const Constant &constant, const WeightFiles &files)
+    : state(std::make_unique<State>(constant, files)) {}
+ConstantLoader::~ConstantLoader() = default;
+
+bool ConstantLoader::hasPieces() const { return state->constant.layout() == Layout::RowMajor; }
+
+void ConstantLoader::load(uint64_t offset, std::span<std::byte> out, const ParallelFor &parallelFor) {
+  const Matrix &matrix = state->matrix;
+  bool whole = offset == 0 && out.size() == matrix.bytes;
+  auto elementBytes = static_cast<uint64_t>(matrix.elementBytes);
+  if (!rangeInside(offset, out.size(), matrix.bytes) || (!whole && !hasPieces()) || offset % elementBytes != 0 ||
+      out.size() % elementBytes != 0)
+    throw Error("{} has {} bytes, of which {} from byte {} on were asked for", constantName(state->constant),
+                matrix.bytes, out.size(), offset);
+  if (out.empty())
+    return;
+  if (hasPieces())
+    loadRowMajor(matrix, state->reader, static_cast<int64_t>(offset / elementBytes),
+                 static_cast<int64_t>((offset + out.size()) / elementBytes), out.data(), parallelFor);
+  else
+    loadPanels(state->constant, matrix, state->reader, out.data(), parallelFor);
+  if (offset + out.size() == matrix.bytes)
+    state->reader.releaseAll();
+}
+
 void loadConstant(const Constant &constant, const WeightFiles &files, std::span<std::byte> out,
                   const ParallelFor &parallelFor) {
-  Matrix matrix = matrixOf(constant);
-  if (constant.bytes() != matrix.bytes || out.size() != matrix.bytes)
-    throw Error("{} is said to have {} bytes and was given {}, but shape {} of {} needs {}",
-                constantName(constant), constant.bytes(), out.size(),
-                shapeText(values(constant.shape())), dtypeName(constant.dtype()), matrix.bytes);
-  RowReader reader(constant, files);
-  if (matrix.bytes == 0)
-    return;
-  if (constant.layout() == Layout::Panels)
-    loadPanels(constant, matrix, reader, out.data(), parallelFor);
-  else
-    loadRowMajor(matrix, reader, out.data(), parallelFor);
-  reader.releaseAll();
+  ConstantLoader loader(constant, files);
+  if (out.size() != constant.bytes())
+    throw Error("{} has {} bytes and was given {}", constantName(constant), constant.bytes(), out.size());
+  loader.load(0, out, parallelFor);
 }
 
 } // namespace mlsys::rt

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -47,6 +48,23 @@ private:
   std::vector<MappedFile> files;
   std::span<const std::byte> appended;
   bool appendedIsMapped = false;
+};
+
+/// Loads one constant, as loadConstant does, whole or in pieces from its start to its end.
+class ConstantLoader {
+public:
+  /// Throws rt::Error when the constant and its sources do not fit. `files` outlives this object.
+  ConstantLoader(const program::Constant &constant, const WeightFiles &files);
+  ~ConstantLoader();
+
+  /// True when it can be loaded in pieces: row-major constants can.
+  bool hasPieces() const;
+  /// Fills `out` with the constant's bytes from `offset` on, a multiple of 64 KiB.
+  void load(uint64_t offset, std::span<std::byte> out, const ParallelFor &parallelFor);
+
+private:
+  struct State;
+  std::unique_ptr<State> state;
 };
 
 /// Fills `out`, which has constantBytes() bytes: reads the sources, dequantizes,

@@ -10,3 +10,5 @@ config.environment["PATH"] = os.pathsep.join(
     [config.mlsys_tools_dir, config.llvm_tools_dir, config.environment["PATH"]]
 )
 config.substitutions.append(("%data", os.path.join(config.test_source_root, "data")))
+config.substitutions.append(("%fake-cuda", config.fake_cuda))
+config.substitutions.append(("%fake-old-cuda", config.fake_old_cuda))

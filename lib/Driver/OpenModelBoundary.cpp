@@ -6,7 +6,7 @@
 
 #include "mlsys/Driver/Compiler.h"
 
-#include "runtime/CudaDriver.h"
+#include "runtime/CudaDevice.h"
 #include "runtime/MappedFile.h"
 #include "runtime/Program.h"
 
@@ -75,6 +75,12 @@ llvm::Expected<OpenedModel> mlsys::openModel(CompileRequest request,
     return OpenedModel{std::move(*handle), {}};
   }
   auto start = std::chrono::steady_clock::now();
+  try {
+    // Before the work of compiling for it.
+    rt::checkCudaDevice(options.device.device);
+  } catch (const std::exception &error) {
+    return llvm::createStringError(error.what());
+  }
   request.targets = {targetOfDevice(options.device.device)};
   // One request at a time.
   request.decodeBuckets = {1};

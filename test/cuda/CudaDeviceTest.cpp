@@ -4,83 +4,19 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "runtime/CudaDevice.h"
-#include "runtime/Error.h"
+#include "FakeCuda.h"
+
 #include "runtime/Nvrtc.h"
 
-#include <gtest/gtest.h>
-
-#include <cstdlib>
-#include <dlfcn.h>
 #include <filesystem>
 
 using namespace mlsys;
 using namespace mlsys::rt;
+using namespace mlsys::test;
 
-namespace {
-
-/// The driver is opened at its first use, so the variable is set before main.
-const bool fakeDriver = setenv("MLSYS_CUDA_DRIVER", MLSYS_FAKE_CUDA, 1) == 0;
-
-template <class Function> Function *fake(const char *name) {
-  static void *library = dlopen(MLSYS_FAKE_CUDA, RTLD_NOW);
-  return reinterpret_cast<Function *>(dlsym(library, name));
-}
-std::string takeCalls() { return fake<const char *()>("fakeTakeCalls")(); }
-void failNext(const char *name) { fake<void(const char *)>("fakeFail")(name); }
-void setParameters(int count) { fake<void(int)>("fakeParameters")(count); }
-
-struct KernelSpec {
-  std::string name, text;
-  std::vector<std::pair<std::string, std::string>> cubins;
-};
-
-/// A TargetProgram with these kernels; `builder` owns it.
-const program::TargetProgram &makeProgram(flatbuffers::FlatBufferBuilder &builder,
-                                          const std::vector<KernelSpec> &specs) {
-  program::TargetProgramT target;
-  target.target = "cuda";
-  for (const KernelSpec &spec : specs) {
-    auto kernel = std::make_unique<program::KernelT>();
-    kernel->name = spec.name;
-    kernel->cuda_text = spec.text;
-    for (auto &[arch, data] : spec.cubins) {
-      auto cubin = std::make_unique<program::CubinT>();
-      cubin->arch = arch;
-      cubin->data.assign(data.begin(), data.end());
-      cubin->data.push_back(0);
-      kernel->cubins.push_back(std::move(cubin));
-    }
-    target.kernels.push_back(std::move(kernel));
-  }
-  builder.Finish(program::TargetProgram::Pack(builder, &target));
-  return *flatbuffers::GetRoot<program::TargetProgram>(builder.GetBufferPointer());
-}
-
-bool contains(const std::string &text, const std::string &part) { return text.find(part) != std::string::npos; }
-
-template <class Body> std::string errorOf(Body body) {
-  try {
-    body();
-  } catch (const Error &error) {
-    return error.what();
-  }
-  return "";
-}
-
-class CudaDeviceTest : public testing::Test {
-protected:
-  void SetUp() override {
-    takeCalls();
-    setParameters(0);
-  }
-  void TearDown() override { failNext(""); }
-};
-
-} // namespace
+using CudaDeviceTest = FakeCudaTest;
 
 TEST_F(CudaDeviceTest, listsGpus) {
-  ASSERT_TRUE(fakeDriver);
   EXPECT_TRUE(cudaAvailable());
   std::vector<GpuInfo> gpus = listGpus();
   ASSERT_EQ(gpus.size(), 2u);
@@ -111,7 +47,7 @@ TEST_F(CudaDeviceTest, takesTheBestCubinAndLaunchesIt) {
   CudaDevice device(0);
   EXPECT_FALSE(device.hostAccessible());
   EXPECT_TRUE(contains(device.description(), "Fake 100"));
-  EXPECT_EQ(takeCalls(), "cuDevicePrimaryCtxRetain 100\ncuStreamCreate 1\n");
+  EXPECT_EQ(takeCalls(), "cuDevicePrimaryCtxRetain 100\ncuStreamCreate 1\ncuStreamCreate 1\n");
   flatbuffers::FlatBufferBuilder builder;
   device.load(makeProgram(builder, {{"plain", "text", {{"sm_80", "A"}, {"sm_90", "B"}, {"sm_90a", "C"}}},
                                     {"waiting", "pdl_wait();", {{"sm_90", "D"}}}}));
@@ -130,14 +66,14 @@ TEST_F(CudaDeviceTest, takesTheBestCubinAndLaunchesIt) {
   setParameters(3);
   device.launch(args);
   EXPECT_EQ(takeCalls(),
-            "cuLaunchKernelEx plain on 100 grid 3 2 1 block 128 1 1 shared 1024 parameters 4096 8192 77\n");
+            "cuLaunchKernelEx plain on 100 grid 3 2 1 block 128 1 1 shared 1024 s0 parameters 4096 8192 77\n");
 
   // Early launch only where the text waits; large shared memory is asked for once.
   args.kernel = 1;
   args.sharedBytes = 100000;
   device.launch(args);
   device.launch(args);
-  std::string launched = "cuLaunchKernelEx waiting on 100 grid 3 2 1 block 128 1 1 shared 100000 attribute 6=1 "
+  std::string launched = "cuLaunchKernelEx waiting on 100 grid 3 2 1 block 128 1 1 shared 100000 s0 attribute 6=1 "
                          "parameters 4096 8192 77\n";
   EXPECT_EQ(takeCalls(), "cuFuncSetAttribute waiting 8 100000\n" + launched + launched);
 
@@ -154,32 +90,7 @@ TEST_F(CudaDeviceTest, noEarlyLaunchBeforeHopper) {
   LaunchArgs args;
   args.block[0] = 32;
   device.launch(args);
-  EXPECT_EQ(takeCalls(), "cuLaunchKernelEx waiting on 101 grid 1 1 1 block 32 1 1 shared 0 parameters\n");
-}
-
-TEST_F(CudaDeviceTest, copiesAndFrees) {
-  takeCalls();
-  {
-    CudaDevice device(0);
-    takeCalls();
-    char in[5] = "abcd", out[5] = "";
-    void *address = device.allocate(5);
-    device.upload(address, in, 5);
-    device.download(out, address, 5);
-    EXPECT_STREQ(out, "abcd");
-    device.zero(address, 3);
-    device.download(out, address, 5);
-    EXPECT_EQ(out[2], 0);
-    EXPECT_EQ(out[3], 'd');
-    device.free(address);
-    device.synchronize();
-    EXPECT_EQ(device.allocate(0), nullptr);
-    device.free(nullptr);
-    EXPECT_EQ(takeCalls(), "cuMemAlloc 5\ncuMemcpyHtoDAsync 5\ncuStreamSynchronize\ncuMemcpyDtoHAsync 5\n"
-                           "cuStreamSynchronize\ncuMemsetD8Async 3\ncuMemcpyDtoHAsync 5\ncuStreamSynchronize\n"
-                           "cuStreamSynchronize\ncuMemFree\ncuStreamSynchronize\n");
-  }
-  EXPECT_EQ(takeCalls(), "cuStreamSynchronize\ncuStreamDestroy\ncuDevicePrimaryCtxRelease 100\n");
+  EXPECT_EQ(takeCalls(), "cuLaunchKernelEx waiting on 101 grid 1 1 1 block 32 1 1 shared 0 s0 parameters\n");
 }
 
 TEST_F(CudaDeviceTest, failuresAreReported) {
@@ -199,7 +110,7 @@ TEST_F(CudaDeviceTest, failuresAreReported) {
   flatbuffers::FlatBufferBuilder builder;
   EXPECT_TRUE(contains(errorOf([&] { device.load(makeProgram(builder, {{"empty", "", {{"sm_80", "A"}}}})); }),
                        "neither a cubin for sm_90a nor CUDA text"));
-  failNext("cuMemAlloc");
+  failNext("cuMemAllocAsync");
   EXPECT_TRUE(contains(errorOf([&] { device.allocate(10); }), "allocating 10 bytes on Fake 100"));
 
   failNext("");

@@ -223,6 +223,7 @@ void KernelTest::load(const std::string &text, const std::string &type,
     constants.push_back(device->allocate(bytes.size()));
     device->upload(constants.back(), bytes.data(), bytes.size());
   }
+  device->load(loaded);
   executor = std::make_unique<rt::Executor>(loaded, *device, constants);
   if (loaded.cache()) {
     cache = device->allocate(loaded.cache()->page_bytes() *

@@ -28,6 +28,7 @@ struct Scale {
     const program::TargetProgram &target = loaded.target("cpu");
     weights = device->allocate(16);
     device->upload(weights, target.constants()->Get(0)->data()->data(), 16);
+    device->load(target);
     executor = std::make_unique<Executor>(target, *device, std::vector<void *>{weights});
   }
   ~Scale() {
