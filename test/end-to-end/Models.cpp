@@ -42,12 +42,12 @@ std::vector<std::string> test::listData(const std::string &folder) {
 }
 
 rt::ModelHandle test::open(const std::string &model, const std::string &device,
-                           program::DType dtype, rt::Purpose purpose) {
+                           program::DType dtype, rt::Purpose purpose,
+                           const std::vector<int64_t> &decodeBuckets) {
   CompileRequest request;
   request.model = model;
   request.dtype = dtype;
-  // The other buckets are the same kernels for more sequences.
-  request.decodeBuckets = {1};
+  request.decodeBuckets = decodeBuckets;
   rt::OpenOptions options;
   options.device.device = device;
   options.purpose = purpose;
@@ -151,24 +151,25 @@ std::vector<float> test::runPlain(rt::ModelHandle &model, const std::vector<int6
   return logits;
 }
 
-std::vector<float> test::runBatch(rt::ModelHandle &model,
+/// One step of sequences that `sequences` names, each with the new tokens of its row.
+static std::vector<float> runStep(rt::LanguageModel &language, rt::KvCache &cache,
+                                  const std::vector<int64_t> &sequences, std::vector<int64_t> &lengths,
                                   const std::vector<std::vector<int64_t>> &rows) {
-  rt::LanguageModel &language = *model.language;
-  rt::KvCache cache(language.pageSize(), language.pageCount());
-  std::vector<int64_t> ids, slots, sequences;
+  std::vector<int64_t> ids, slots;
   std::vector<int32_t> positions, queryStart = {0}, contextLength, blockTable;
   size_t width = 0;
-  for (const std::vector<int64_t> &row : rows) {
-    sequences.push_back(cache.addSequence());
-    language.zeroPages(cache.grow(sequences.back(), int64_t(row.size())));
-    width = std::max(width, cache.pages(sequences.back()).size());
-    for (size_t i = 0; i < row.size(); ++i) {
-      ids.push_back(row[i]);
-      positions.push_back(int32_t(i));
-      slots.push_back(cache.slot(sequences.back(), int64_t(i)));
+  for (size_t r = 0; r < rows.size(); ++r) {
+    int64_t before = lengths[r];
+    lengths[r] += int64_t(rows[r].size());
+    language.zeroPages(cache.grow(sequences[r], lengths[r]));
+    width = std::max(width, cache.pages(sequences[r]).size());
+    for (size_t i = 0; i < rows[r].size(); ++i) {
+      ids.push_back(rows[r][i]);
+      positions.push_back(int32_t(before) + int32_t(i));
+      slots.push_back(cache.slot(sequences[r], before + int64_t(i)));
     }
     queryStart.push_back(int32_t(ids.size()));
-    contextLength.push_back(int32_t(row.size()));
+    contextLength.push_back(int32_t(lengths[r]));
   }
   for (int64_t sequence : sequences) {
     std::span<const int32_t> pages = cache.pages(sequence);
@@ -185,6 +186,23 @@ std::vector<float> test::runBatch(rt::ModelHandle &model,
   batch.maxPages = int64_t(width);
   std::vector<float> logits(rows.size() * size_t(language.vocabSize()));
   language.step(batch, logits);
+  return logits;
+}
+
+std::vector<float> test::runBatch(rt::ModelHandle &model,
+                                  const std::vector<std::vector<int64_t>> &rows,
+                                  const std::vector<int64_t> &next) {
+  rt::LanguageModel &language = *model.language;
+  rt::KvCache cache(language.pageSize(), language.pageCount());
+  std::vector<int64_t> sequences, lengths(rows.size());
+  for (size_t r = 0; r < rows.size(); ++r)
+    sequences.push_back(cache.addSequence());
+  std::vector<float> logits = runStep(language, cache, sequences, lengths, rows);
+  for (int64_t token : next) {
+    std::vector<float> more = runStep(language, cache, sequences, lengths,
+                                      std::vector<std::vector<int64_t>>(rows.size(), {token}));
+    logits.insert(logits.end(), more.begin(), more.end());
+  }
   return logits;
 }
 

@@ -28,9 +28,9 @@ std::string miniLmPath();
 /// The folders and files in a folder of the test data, by name.
 std::vector<std::string> listData(const std::string &folder);
 
-/// Opens a model on a device, for one sequence a decode step. Throws rt::Error.
+/// Opens a model on a device, for one sequence a decode step unless told otherwise. Throws rt::Error.
 rt::ModelHandle open(const std::string &model, const std::string &device, program::DType dtype,
-                     rt::Purpose purpose);
+                     rt::Purpose purpose, const std::vector<int64_t> &decodeBuckets = {1});
 
 /// Opens a model on a device, once: later calls with the same arguments give the same
 /// handle. Throws rt::Error.
@@ -58,8 +58,10 @@ std::vector<std::vector<float>> unpadded(const Values<float> &values, const Valu
 /// Runs the plain function of a language model on one sequence: logits [S, V].
 std::vector<float> runPlain(rt::ModelHandle &model, const std::vector<int64_t> &ids);
 
-/// Runs several sequences in one step over the KV cache: the logits [R, V] that follow each.
-std::vector<float> runBatch(rt::ModelHandle &model, const std::vector<std::vector<int64_t>> &rows);
+/// Runs several sequences in one step over the KV cache: the logits [R, V] that follow each. With
+/// `next`, that many decode steps of all sequences with these tokens follow, and their logits.
+std::vector<float> runBatch(rt::ModelHandle &model, const std::vector<std::vector<int64_t>> &rows,
+                            const std::vector<int64_t> &next = {});
 
 /// What rt::encode gives for some sequences. `tokenTypes` may be empty.
 std::vector<float> runEncoder(rt::ModelHandle &model, const std::vector<std::vector<int64_t>> &rows,
