@@ -6,12 +6,10 @@
 #pragma once
 
 #include "Program_generated.h"
-#include "runtime/Error.h"
 #include "runtime/FunctionRef.h"
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <deque>
 #include <memory>
 #include <span>
@@ -91,13 +89,7 @@ public:
     return firstDownload + downloads.size() - 1;
   }
   /// Waits for the oldest copy, whose ticket this is, and writes it to `destination`.
-  virtual void finishDownload(uint64_t ticket, void *destination) {
-    if (ticket != firstDownload || downloads.empty())
-      throw Error("download {} is finished out of turn", ticket);
-    std::memcpy(destination, downloads.front().data(), downloads.front().size());
-    downloads.pop_front();
-    ++firstDownload;
-  }
+  virtual void finishDownload(uint64_t ticket, void *destination);
 
   /// Makes the kernels of `program` ready; `program` outlives the device. Once
   /// per device. Memory may be allocated and filled on another thread meanwhile.

@@ -11,8 +11,18 @@
 #include "runtime/HostCudaDevice.h"
 #include "runtime/Program.h"
 
+#include <cstring>
+
 using namespace mlsys;
 using namespace mlsys::rt;
+
+void Device::finishDownload(uint64_t ticket, void *destination) {
+  if (ticket != firstDownload || downloads.empty())
+    throw Error("download {} is finished out of turn", ticket);
+  std::memcpy(destination, downloads.front().data(), downloads.front().size());
+  downloads.pop_front();
+  ++firstDownload;
+}
 
 std::unique_ptr<Device> rt::createDevice(const DeviceOptions &options) {
   const std::string &name = options.device;
