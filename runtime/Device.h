@@ -7,6 +7,7 @@
 
 #include "Program_generated.h"
 #include "runtime/FunctionRef.h"
+#include "runtime/TensorMap.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -26,6 +27,8 @@ struct LaunchArgs {
   std::span<void *const> buffers;
   /// One value for each symbol parameter.
   std::span<const int64_t> symbols;
+  /// CUDA: one for each tensor map, which follow the symbols.
+  std::span<const TensorMapArgument> tensorMaps;
   /// CPU: the task count is the product. CUDA: the grid in blocks.
   int64_t grid[3] = {1, 1, 1};
   /// CUDA: threads per block.

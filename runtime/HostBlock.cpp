@@ -193,13 +193,34 @@ HostBlock::Fiber *HostBlock::nextRunnable() {
   // The active thread's warp first: warps run as far apart as barriers let them.
   int start = schedule == HostSchedule::Random ? static_cast<int>(nextRandom() % count)
                                                : position[active->index] / 32 * 32;
-  for (int i = 0; i < count; ++i) {
-    int at = start + i;
-    Fiber &fiber = fibers[order[at < count ? at : at - count]];
-    if (!fiber.done && (!fiber.generation || *fiber.generation != fiber.seen))
-      return &fiber;
-  }
+  if (schedule == HostSchedule::Random && start % 8 == 0)
+    async.advance();
+  bool waiting;
+  do {
+    waiting = false;
+    for (int i = 0; i < count; ++i) {
+      int at = start + i;
+      Fiber &fiber = fibers[order[at < count ? at : at - count]];
+      waiting = waiting || !fiber.done;
+      if (!fiber.done && (!fiber.generation || *fiber.generation != fiber.seen))
+        return &fiber;
+    }
+  } while (waiting && async.advance());
   return nullptr;
+}
+
+/// One thread for each place where threads are.
+std::string HostBlock::placesOfThreads() const {
+  std::string places;
+  std::vector<std::string_view> shown;
+  for (const Fiber &fiber : fibers) {
+    std::string_view place = fiber.done ? "its end" : fiber.where;
+    if (std::find(shown.begin(), shown.end(), place) != shown.end())
+      continue;
+    places += fmt::format("{}thread {} is at {}", places.empty() ? "" : ", ", fiber.index, place);
+    shown.push_back(place);
+  }
+  return places + async.describeBarriers();
 }
 
 void HostBlock::waitFor(const uint64_t &generation, const char *where) {
@@ -208,20 +229,8 @@ void HostBlock::waitFor(const uint64_t &generation, const char *where) {
   self.seen = generation;
   self.where = where;
   Fiber *next = nextRunnable();
-  if (!next) {
-    std::string places;
-    std::vector<std::pair<const char *, int>> shown;
-    for (Fiber &fiber : fibers) {
-      const char *place = fiber.done ? "its end" : fiber.where;
-      auto known = std::find_if(shown.begin(), shown.end(),
-                                [&](auto &entry) { return std::string_view(entry.first) == place; });
-      if (known == shown.end())
-        shown.push_back({place, fiber.index});
-    }
-    for (auto &[place, index] : shown)
-      places += fmt::format("{}thread {} is at {}", places.empty() ? "" : ", ", index, place);
-    failHere("deadlock, the threads wait at different places: " + places);
-  }
+  if (!next)
+    failHere("deadlock, the threads wait at different places: " + placesOfThreads());
   switchTo(*next);
   self.generation = nullptr;
 }
@@ -323,6 +332,7 @@ void HostBlock::prepare(const HostLaunch &next, HostSchedule nextSchedule) {
   commit = onCommit;
   wait = onWait;
   fail = onFail;
+  asyncCalls = &HostAsync::calls;
   int count = next.block.x * next.block.y * next.block.z;
   if (stacks.bytes < count * stackBytes) {
     stacks = HostMapping(count * stackBytes);
@@ -367,6 +377,7 @@ void HostBlock::run(host::Dim3 index) {
   arrived = 0;
   expected = count;
   faultSignal = 0;
+  async.start(*this);
   running = this;
   Fiber &first = fibers[order[0]];
   active = &first;
@@ -382,8 +393,11 @@ void HostBlock::run(host::Dim3 index) {
   for (Fiber &fiber : fibers)
     if (!fiber.done) {
       active = &fiber;
-      return failedAt(fmt::format("waits at {} for threads that have ended", fiber.where));
+      return failedAt(
+          fmt::format("waits at {} for threads that have ended{}", fiber.where, async.describeBarriers()));
     }
+  if (std::string left = async.unfinished(); !left.empty())
+    failedAt("the block has ended, but " + left);
 }
 
 bool HostBlock::isAccessFault() const { return faultSignal != 0 && faultSignal != SIGFPE; }

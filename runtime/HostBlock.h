@@ -9,6 +9,7 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
+#include "runtime/HostAsync.h"
 #include "runtime/HostExecutor.h"
 
 #include <string_view>
@@ -91,6 +92,7 @@ struct HostBlock : host::Context {
   Fiber *active = nullptr;
   void *mainStackPointer = nullptr;
   uint64_t random = 0;
+  HostAsync async;
 
   /// What went wrong, empty when nothing did. After a bad access `faultSignal` and
   /// `faultAddress` say more.
@@ -115,6 +117,7 @@ struct HostBlock : host::Context {
   [[noreturn]] void failHere(const std::string &message);
   void failedAt(std::string_view message);
   void land(const std::vector<Copy> &copies);
+  std::string placesOfThreads() const;
   uint64_t nextRandom();
 };
 

@@ -124,7 +124,7 @@ static constexpr size_t unitKernels = 8;
 static std::string translationUnit(const std::vector<HostCudaDevice::Source> &sources, size_t begin, size_t end) {
   std::string text;
   for (const DeviceLibraryFile &file : deviceLibraryFiles())
-    if (file.name.ends_with(".cuh") && file.name != "mlsys/ptx.cuh")
+    if (file.name.ends_with(".cuh") && !file.name.starts_with("mlsys/ptx"))
       text += fmt::format("#include \"{}\"\n", file.name);
   for (size_t i = begin; i < end; ++i) {
     const auto &[name, body] = sources[i];
@@ -353,18 +353,29 @@ void HostCudaDevice::launch(const LaunchArgs &args) {
   if (args.kernel >= kernels.size())
     throw Error("host-cuda: launch of kernel {} of {}", args.kernel, kernels.size());
   const Kernel &kernel = kernels[args.kernel];
-  if (args.buffers.size() + args.symbols.size() != static_cast<size_t>(kernel.parameters))
-    throw Error("kernel '{}' has {} parameters, but is launched with {} buffers and {} symbols", kernel.name,
-                kernel.parameters, args.buffers.size(), args.symbols.size());
+  if (args.buffers.size() + args.symbols.size() + args.tensorMaps.size() != static_cast<size_t>(kernel.parameters))
+    throw Error("kernel '{}' has {} parameters, but is launched with {} buffers, {} symbols and {} tensor maps",
+                kernel.name, kernel.parameters, args.buffers.size(), args.symbols.size(), args.tensorMaps.size());
   if (args.grid[0] == 0 || args.grid[1] == 0 || args.grid[2] == 0)
     return;
   std::vector<void *> buffers(args.buffers.begin(), args.buffers.end());
   std::vector<long long> symbols(args.symbols.begin(), args.symbols.end());
+  // A tensor map is 128 bytes, aligned to 64.
+  struct alignas(64) MapParameter {
+    char bytes[128] = {};
+  };
+  std::vector<MapParameter> maps(args.tensorMaps.size());
   std::vector<void *> pointers;
   for (void *&buffer : buffers)
     pointers.push_back(&buffer);
   for (long long &symbol : symbols)
     pointers.push_back(&symbol);
+  for (size_t i = 0; i < maps.size(); ++i) {
+    checkTensorMap(args.tensorMaps[i], kernel.name);
+    host::TensorMap map = encodeHostTensorMap(args.tensorMaps[i]);
+    std::memcpy(maps[i].bytes, &map, sizeof(map));
+    pointers.push_back(&maps[i]);
+  }
   for (int64_t extent : args.grid)
     if (extent < 0 || extent > INT32_MAX)
       throw Error("kernel '{}': a grid extent of {}", kernel.name, extent);

@@ -13,6 +13,8 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
+#include "host_async.h"
+
 namespace mlsys::host {
 
 struct Dim3 {
@@ -36,6 +38,8 @@ struct Context {
   void (*copyAsync)(Context *, unsigned destination, const void *source, int bytes);
   void (*commit)(Context *);
   void (*wait)(Context *, int pending);
+  /// For host_hopper.h.
+  const AsyncCalls *asyncCalls;
   /// Ends the launch with an error that names the kernel and the thread.
   void (*fail)(Context *, const char *message);
 };
@@ -47,6 +51,7 @@ struct Context {
 #define MLSYS_INLINE inline
 #define __global__
 #define __launch_bounds__(...)
+#define __grid_constant__
 
 namespace mlsys::host {
 
