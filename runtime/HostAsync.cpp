@@ -352,6 +352,7 @@ struct AsyncEntry {
     barrier.bytes += bytes;
     --barrier.pending;
     self.endPhase(barrier);
+    self.block->maybeYield();
   }
 
   static void waitBarrier(host::Context *context, unsigned address, unsigned parity) {

@@ -235,6 +235,11 @@ void HostBlock::waitFor(const uint64_t &generation, const char *where) {
   self.generation = nullptr;
 }
 
+void HostBlock::maybeYield() {
+  if (schedule == HostSchedule::Random && nextRandom() % 2)
+    switchTo(*nextRunnable());
+}
+
 void HostBlock::releaseBarrierIfComplete() {
   if (arrived > 0 && arrived >= expected) {
     arrived = 0;

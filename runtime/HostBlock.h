@@ -112,6 +112,8 @@ struct HostBlock : host::Context {
   void switchTo(Fiber &fiber);
   Fiber *nextRunnable();
   void waitFor(const uint64_t &generation, const char *where);
+  /// In the random schedule, lets other threads run first.
+  void maybeYield();
   void releaseBarrierIfComplete();
   [[noreturn]] void leave();
   [[noreturn]] void failHere(const std::string &message);

@@ -8,6 +8,7 @@
 
 #include "DeviceTest.h"
 
+using namespace mlsys;
 using namespace mlsys::rt;
 using namespace mlsys::rt::test;
 
@@ -263,6 +264,7 @@ void addBulkCopies(std::vector<ConformanceCase> &cases) {
       bulk_store(a1 + (3 - i) * 256, tile + i * 512, 512);
       bulk_commit();
     }
+    warp_sync();
   }
   if (thread_x() == 0)
     bulk_wait<0>();
@@ -481,7 +483,7 @@ void addWarpgroups(std::vector<ConformanceCase> &cases) {
   addProduct(cases, 128, true, false, true);
   addProduct(cases, 256, false, true, true);
 
-  // One warpgroup gives registers up, the other takes them, writes a tile and multiplies it.
+  // Three warpgroups give registers up, the other takes them, writes a tile and multiplies it.
   std::vector<double> sums(64 * 8);
   for (int m = 0; m < 64; ++m)
     for (int n = 0; n < 8; ++n)
@@ -489,12 +491,12 @@ void addWarpgroups(std::vector<ConformanceCase> &cases) {
         sums[m * 8 + n] += double(m + k) * (n - k);
   cases.push_back({"stores_then_wgmma",
                    "sm_90a",
-                   kernel("hopper", "stores_then_wgmma", 256, "f32 *a0", R"(
+                   kernel("hopper", "stores_then_wgmma", 512, "f32 *a0", R"(
   if (thread_x() >= 128) {
     registers_release<40>();
     return;
   }
-  registers_claim<160>();
+  registers_claim<216>();
   bf16 *left = shared_memory<bf16>(), *right = left + 4096;
   for (int i = thread_x(); i < 72 * 16; i += 128) {
     int row = i / 16, k = i % 16, n = row - 64;
@@ -511,7 +513,7 @@ void addWarpgroups(std::vector<ConformanceCase> &cases) {
   for (int i = 0; i < 4; ++i)
     a0[(thread_x() / 32 * 16 + thread_x() % 32 / 4 + i / 2 * 8) * 8 + thread_x() % 4 * 2 + i % 2] = sums[i];
 )"),
-                   256,
+                   512,
                    9216,
                    {},
                    2048,

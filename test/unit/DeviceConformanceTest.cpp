@@ -18,6 +18,7 @@
 #include <filesystem>
 #include <unistd.h>
 
+using namespace mlsys;
 using namespace mlsys::rt;
 using namespace mlsys::rt::test;
 
@@ -196,10 +197,14 @@ const std::vector<Seed> seeds = {
     {"same_phase_twice", "bulk", "mbarrier_wait(full, i & 1)", "mbarrier_wait(full, 0)", ""},
     {"dropped_arrive", "ring", "mbarrier_arrive(empty + i % 2 * 8);", "if (i != 5) mbarrier_arrive(empty + i % 2 * 8);",
      "deadlock"},
-    {"one_arrive_too_many", "ring", "mbarrier_arrive(empty + i % 2 * 8);",
-     "mbarrier_arrive(empty + i % 2 * 8); mbarrier_arrive(empty + i % 2 * 8);", "one arrival more"},
-    {"arrive_before_read", "ring", "u32 value = tile[i % 2 * 32 + 63 - thread_x()];",
-     "mbarrier_arrive(empty + i % 2 * 8); mbarrier_wait(full + i % 2 * 8, i / 2 & 1); if (i > 20)", ""},
+    {"arrives_twice", "ring", "mbarrier_arrive(empty + i % 2 * 8);",
+     "mbarrier_arrive(empty + i % 2 * 8); mbarrier_arrive(empty + i % 2 * 8);", ""},
+    {"one_arrival_too_many", "tma_2d", "tma_load_2d(", "mbarrier_arrive(full); tma_load_2d(", "one arrival more"},
+    {"arrive_before_read", "ring", "u32 value",
+     "mbarrier_arrive(empty + i % 2 * 8); a1[i * 32 + 63 - thread_x()] = tile[i % 2 * 32 + 63 - thread_x()] * 2; "
+     "continue; u32 value",
+     ""},
+    {"no_warp_sync_before_next_phase", "bulk", "warp_sync();\n  }", "}", "deadlock"},
     {"producer_does_not_wait", "ring", "mbarrier_wait(empty + i % 2 * 8, i / 2 & 1 ^ 1);", "", ""},
     {"group_of_other_size", "groups", "group_sync(1, 64);", "group_sync(1, 96);", "where others said"},
     {"group_does_not_wait", "groups", "group_sync(1, 64);", "group_arrive(1, 64);", ""},
@@ -215,7 +220,6 @@ const std::vector<Seed> seeds = {
     {"wgmma_between_tiles", "wgmma_bf16_64", "wgmma_rows(b)", "wgmma_rows(b + 512)", "where no tile can begin"},
     {"wgmma_outside", "wgmma_bf16_64", "wgmma_rows(b)", "wgmma_rows(b + 2048)", "of shared memory"},
     {"no_proxy_fence_before_wgmma", "stores_then_wgmma", "proxy_fence();", "", ""},
-    {"no_barrier_before_wgmma", "stores_then_wgmma", "group_sync(1, 128);", "", ""},
     {"too_many_registers", "stores_then_wgmma", "registers_release<40>();", "", "claim"},
 };
 
