@@ -72,9 +72,11 @@ struct f16 {
 #ifdef MLSYS_HOST
 #include "mlsys/host.h"
 #define MLSYS_UNROLL
+#define MLSYS_ROLL
 #else
 #include "mlsys/ptx.cuh"
 #define MLSYS_UNROLL _Pragma("unroll")
+#define MLSYS_ROLL _Pragma("unroll 1")
 #endif
 
 inline bf16::bf16(float value) : bits(bf16_from_float(value)) {}
