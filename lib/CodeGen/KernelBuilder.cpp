@@ -6,7 +6,6 @@
 
 #include "mlsys/CodeGen/FusionLowering.h"
 
-#include "mlir/Dialect/Affine/Utils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
 using namespace mlir;
@@ -25,23 +24,21 @@ Value KernelBuilder::extent(const graph::DimExpr &dim) {
   builder.setInsertionPointToStart(&entry);
   if (std::optional<int64_t> value = dim.asConstant())
     return known = arith::ConstantIndexOp::create(builder, loc, *value);
-  if (std::optional<std::string> name = dim.asSymbol()) {
-    unsigned position = function.getNumBuffers() + function.getNumSymbols();
-    SmallVector<Type> types(function.getArgumentTypes());
-    types.insert(types.begin() + position, builder.getIndexType());
-    function.setFunctionType(builder.getFunctionType(types, {}));
-    symbolNames.push_back(*name);
-    Value argument = entry.insertArgument(position, builder.getIndexType(), loc);
-    return symbols[*name] = argument;
+  if (int64_t factor = dim.commonFactor(); factor != 1) {
+    Value rest = extent(*dim.divideBy(graph::DimExpr::constant(factor)));
+    builder.setInsertionPointAfterValue(rest);
+    if (isa<BlockArgument>(rest))
+      builder.setInsertionPointToStart(&entry);
+    Value number = arith::ConstantIndexOp::create(builder, loc, factor);
+    return symbols[dim.str()] = arith::MulIOp::create(builder, loc, rest, number);
   }
-  std::vector<std::string> names = dim.symbols();
-  SmallVector<Value> values;
-  for (const std::string &name : names)
-    values.push_back(extent(graph::DimExpr::symbol(name)));
-  builder.setInsertionPointToStart(&entry);
-  AffineExpr expr = dim.toAffine(names, builder.getContext());
-  Value result = affine::expandAffineExpr(builder, loc, expr, {}, values);
-  return symbols[dim.str()] = result;
+  // The whole of it is an argument, not the symbols in it: kernels for B * S rows and for T rows are equal.
+  unsigned position = function.getNumBuffers() + function.getNumSymbols();
+  SmallVector<Type> types(function.getArgumentTypes());
+  types.insert(types.begin() + position, builder.getIndexType());
+  function.setFunctionType(builder.getFunctionType(types, {}));
+  symbolNames.push_back(dim.str());
+  return known = entry.insertArgument(position, builder.getIndexType(), loc);
 }
 
 Value KernelBuilder::allocScratch(int64_t count, Type elementType) {

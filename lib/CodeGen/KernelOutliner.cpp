@@ -9,6 +9,8 @@
 #include "CpuAttention.h"
 
 #include "mlir/IR/OperationSupport.h"
+#include "mlir/IR/PatternMatch.h"
+#include "mlir/Transforms/RegionUtils.h"
 
 using namespace mlir;
 using namespace mlsys;
@@ -87,8 +89,37 @@ OutlinedKernel *KernelOutliner::outline(FusionOp fusion) {
   entry->fusion = fusion;
   if (failed(lower(fusion, entry->kernel)))
     return nullptr;
-  ++numKernels;
+  shareFunction(entry->kernel);
   return &candidates.emplace_back(std::move(entry))->kernel;
+}
+
+/// Everything of a function but its name and body.
+static DictionaryAttr getOtherAttributes(kernel::FuncOp function) {
+  NamedAttrList attributes(function->getAttrDictionary());
+  attributes.erase(SymbolTable::getSymbolAttrName());
+  return attributes.getDictionary(function.getContext());
+}
+
+void KernelOutliner::shareFunction(OutlinedKernel &kernel) {
+  auto hasSameCode = [&](const OutlinedKernel *other) {
+    kernel::FuncOp mine = kernel.function, theirs = other->function;
+    return !other->join && other->shape.block == kernel.shape.block &&
+           other->shape.sharedBytes == kernel.shape.sharedBytes &&
+           getOtherAttributes(mine) == getOtherAttributes(theirs) &&
+           OperationEquivalence::isRegionEquivalentTo(&mine.getBody(), &theirs.getBody(),
+                                                      OperationEquivalence::IgnoreLocations);
+  };
+  const auto *found = kernel.join ? made.end() : llvm::find_if(made, hasSameCode);
+  if (found == made.end()) {
+    made.push_back(&kernel);
+    ++numKernels;
+    return;
+  }
+  // The next kernel of this kind gets the number.
+  --counts[kernel.function.getKind()];
+  kernel.function.erase();
+  kernel.function = (*found)->function;
+  ++numShared;
 }
 
 /// An empty function over `buffers`, and the CPU's arguments.
@@ -140,6 +171,22 @@ std::unique_ptr<OutlinedKernel> KernelOutliner::makeJoin(FusionOp fusion,
   return result;
 }
 
+/// Removes operations and symbol arguments that nothing uses, by which alone equal code may differ.
+static void removeUnused(kernel::FuncOp function, SmallVectorImpl<std::string> &symbols) {
+  IRRewriter rewriter(function.getContext());
+  (void)runRegionDCE(rewriter, function->getRegions());
+  Block &entry = function.getBody().front();
+  SmallVector<Type> types(function.getArgumentTypes());
+  for (unsigned first = function.getNumBuffers(), index = symbols.size(); index-- > 0;) {
+    if (!entry.getArgument(first + index).use_empty())
+      continue;
+    entry.eraseArgument(first + index);
+    types.erase(types.begin() + first + index);
+    symbols.erase(symbols.begin() + index);
+  }
+  function.setFunctionType(rewriter.getFunctionType(types, {}));
+}
+
 LogicalResult KernelOutliner::lower(FusionOp fusion, OutlinedKernel &result) {
   FailureOr<FusionStructure> structure = analyzeFusion(fusion);
   if (failed(structure))
@@ -177,6 +224,7 @@ LogicalResult KernelOutliner::lower(FusionOp fusion, OutlinedKernel &result) {
   }
   builder.setInsertionPointToEnd(body);
   kernel::ReturnOp::create(builder, loc);
+  removeUnused(function, kernel.symbolNames);
   function.setScratchBytes(kernel.scratchBytes);
   result.function = function;
   result.symbols = kernel.symbolNames;

@@ -13,7 +13,7 @@ namespace mlsys {
 struct OutlinedKernel {
   kernel::FuncOp function;
   LaunchShape shape;
-  /// The names of its symbol arguments.
+  /// What its symbol arguments are: expressions over symbols (DimExpr).
   llvm::SmallVector<std::string> symbols;
   /// The positions of the buffers that it writes: first those of the
   /// inputs that are written layers of the KV cache, then the outputs.
@@ -42,7 +42,8 @@ private:
 };
 
 /// Makes kernels for fusions and finds those that it has made: fusions with equal
-/// bodies, in functions with equal symbols, that read constants at the same operands.
+/// bodies, in functions with equal symbols, that read constants at the same operands; and fusions
+/// for which equal code was made, such as a product over B * S rows and one over T rows.
 class KernelOutliner {
 public:
   /// One of `cpu` and `cuda` is null. The fusions of `module` are as they are when they are outlined.
@@ -62,6 +63,8 @@ private:
   };
 
   std::string getKey(graph::FusionOp fusion) const;
+  /// Takes an earlier function for `kernel` when it has the same code and launch.
+  void shareFunction(OutlinedKernel &kernel);
   mlir::LogicalResult lower(graph::FusionOp fusion, OutlinedKernel &result);
   std::unique_ptr<OutlinedKernel> makeJoin(graph::FusionOp fusion,
                                            const graph::FusionStructure &structure, int64_t parts);
@@ -74,6 +77,8 @@ private:
   PackedWeights packed;
   llvm::StringMap<std::vector<std::unique_ptr<Entry>>> entries;
   llvm::StringMap<int64_t> counts;
+  /// Kernels whose functions are of their own.
+  llvm::SmallVector<const OutlinedKernel *> made;
 };
 
 /// The layer of the KV cache that a value is: the operand of the first of the

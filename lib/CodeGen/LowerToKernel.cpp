@@ -210,16 +210,20 @@ Value FunctionLowering::getBuffer(Value tensor, int64_t block, int64_t pair) {
   return buffers.lookup(tensor);
 }
 
-/// The values of a kernel's symbols over those of the function.
+/// The values of a kernel's symbol arguments over the symbols of the function.
 FailureOr<AffineMap> FunctionLowering::getSymbolMap(Operation *op, ArrayRef<std::string> names) {
   SmallVector<SymbolAttr> symbols = getSymbols(old);
   SmallVector<AffineExpr> exprs;
-  for (const std::string &name : names) {
-    const auto *found = llvm::find_if(symbols, [&](SymbolAttr symbol) { return symbol.getName() == name; });
-    if (found == symbols.end())
-      return op->emitOpError("uses the symbol '")
-             << name << "', which " << symbolsAttrName << " of the function does not list";
-    exprs.push_back(builder.getAffineSymbolExpr(found - symbols.begin()));
+  std::vector<std::string> known;
+  for (SymbolAttr symbol : symbols)
+    known.push_back(symbol.getName().str());
+  for (const std::string &text : names) {
+    DimExpr dim = *DimExpr::parse(text);
+    for (const std::string &name : dim.symbols())
+      if (!llvm::is_contained(known, name))
+        return op->emitOpError("uses the symbol '")
+               << name << "', which " << symbolsAttrName << " of the function does not list";
+    exprs.push_back(dim.toAffine(known, op->getContext()));
   }
   return AffineMap::get(0, symbols.size(), exprs, builder.getContext());
 }

@@ -12,6 +12,8 @@
 #include <algorithm>
 #include <set>
 
+#include <numeric>
+
 using namespace mlsys::graph;
 
 DimExpr DimExpr::constant(int64_t value) {
@@ -142,6 +144,13 @@ std::optional<DimExpr> DimExpr::divideBy(const DimExpr &divisor) const {
     quotient.terms[rest] = coefficient / divisorCoefficient;
   }
   return quotient;
+}
+
+int64_t DimExpr::commonFactor() const {
+  int64_t factor = 0;
+  for (const auto &[monomial, coefficient] : terms)
+    factor = std::gcd(factor, coefficient);
+  return factor ? factor : 1;
 }
 
 DimExpr DimExpr::substitute(

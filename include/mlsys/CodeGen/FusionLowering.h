@@ -68,7 +68,7 @@ struct KernelBuilder {
   llvm::SmallVector<mlir::Value> inputs, outputs;
   /// By name; made on demand by `extent`.
   llvm::StringMap<mlir::Value> symbols;
-  /// The names of the kernel's symbol arguments, in order.
+  /// What the kernel's symbol arguments are, in order: expressions over symbols (DimExpr).
   llvm::SmallVector<std::string> symbolNames;
   /// CPU: scratch memory (memref<?xi8>) and the range of tasks.
   mlir::Value scratch, begin, end;
@@ -82,8 +82,7 @@ struct KernelBuilder {
   /// CPU: inputs (by position) that are gathered from and packed as panels.
   llvm::SmallDenseSet<unsigned> packedTables = {};
 
-  /// The value of an extent as an index: a constant or arithmetic over symbols, which
-  /// become arguments of the kernel.
+  /// The value of an extent as an index: a constant, an argument of the kernel, or a multiple of one.
   mlir::Value extent(const graph::DimExpr &dim);
   /// `count` elements of private memory, aligned to 64 bytes: memref<countxT>.
   mlir::Value allocScratch(int64_t count, mlir::Type elementType);

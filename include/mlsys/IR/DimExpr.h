@@ -46,6 +46,9 @@ public:
   /// `divisor` must have one term.
   std::optional<DimExpr> divideBy(const DimExpr &divisor) const;
 
+  /// The largest number that divides every coefficient; 1 for zero.
+  int64_t commonFactor() const;
+
   /// Replaces symbols; those for which `replacement` gives nothing stay.
   DimExpr substitute(llvm::function_ref<std::optional<DimExpr>(llvm::StringRef)> replacement) const;
   /// The value with every symbol replaced by a number, e.g. by its hint.
