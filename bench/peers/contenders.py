@@ -59,10 +59,10 @@ class Mlsys:
             command += ["-p", str(shape["tokens"]), "-n", "0", "-r", "1", "-c", "2048"]
         elif work.kind == "encode":
             command += ["-p", str(shape["tokens"]), "-b", str(shape["batch"]), "-r",
-                        "2" if shape["batch"] > 1 else "10"]
+                        "3" if shape["batch"] > 1 else "60"]
         else:
             symbol = "N" if work.kind == "pointwise" else "M"
-            command += ["--symbol", f"{symbol}={shape[symbol]}", "-r", "10"]
+            command += ["--symbol", f"{symbol}={shape[symbol]}", "-r", "30"]
         return json.loads(run(command))[0]["median_ns"] * 1e-9
 
     def outputs(self, work, inputs, folder):

@@ -13,7 +13,7 @@ class NoSuchModel(Exception):
     """The peer has no form of this work."""
 
 
-def repeated(call, least_seconds=0.3, least_runs=3):
+def repeated(call, least_seconds=0.8, least_runs=3):
     """The median of runs after one that warms up."""
     call()
     samples, start = [], time.perf_counter()
