@@ -59,6 +59,7 @@ CudaDriver::CudaDriver(SharedLibrary opened) : library(std::move(opened)) {
   library.find(moduleGetFunction, "cuModuleGetFunction");
   library.find(funcSetAttribute, "cuFuncSetAttribute");
   library.find(launchKernelEx, "cuLaunchKernelEx");
+  library.findOptional(tensorMapEncodeTiled, "cuTensorMapEncodeTiled");
 }
 
 void CudaDriver::check(int status, const std::string &what) const {

@@ -55,6 +55,13 @@ constexpr int functionAttributeMaxDynamicShared = 8;
 constexpr int deviceAttributeMemoryPools = 115;
 constexpr int poolAttributeReleaseThreshold = 4;
 constexpr unsigned streamNonBlocking = 1;
+
+/// What cuTensorMapEncodeTiled fills.
+struct alignas(64) TensorMap {
+  char bytes[128];
+};
+constexpr int tensorMapU8 = 0, tensorMapF16 = 6, tensorMapF32 = 7, tensorMapBf16 = 9;
+constexpr int tensorMapSwizzle128 = 3, tensorMapPromotion256 = 3;
 constexpr unsigned eventDisableTiming = 2;
 constexpr int captureThreadLocal = 1;
 
@@ -124,6 +131,10 @@ public:
   int (*moduleUnload)(cuda::Module);
   int (*moduleGetFunction)(cuda::Function *, cuda::Module, const char *);
   int (*funcSetAttribute)(cuda::Function, int, int);
+  /// Null in drivers before CUDA 12.
+  int (*tensorMapEncodeTiled)(cuda::TensorMap *, int type, unsigned rank, void *base, const uint64_t *extents,
+                              const uint64_t *strides, const uint32_t *box, const unsigned *elementStrides,
+                              int interleave, int swizzle, int promotion, int fill);
   int (*launchKernelEx)(const cuda::LaunchConfig *, cuda::Function, void **, void **);
 
 private:

@@ -107,6 +107,26 @@ void CudaDevice::loadModule(Kernel &kernel, std::string_view cubin, bool fromPro
                "finding kernel " + kernel.name);
 }
 
+static constexpr size_t maxTensorMaps = 16;
+
+static void encodeTensorMap(const CudaDriver &driver, const TensorMapArgument &argument, const std::string &kernel,
+                            cuda::TensorMap &map) {
+  checkTensorMap(argument, kernel);
+  if (!driver.tensorMapEncodeTiled)
+    throw Error("kernel '{}' copies tiles, which the NVIDIA driver, which runs CUDA {}, does not know: update it", kernel,
+                cudaVersionText(driver.version));
+  unsigned ones[TensorMapArgument::maxRank] = {1, 1, 1, 1, 1};
+  int type = argument.type == program::DType::BF16  ? cuda::tensorMapBf16
+             : argument.type == program::DType::F16 ? cuda::tensorMapF16
+             : argument.type == program::DType::F32 ? cuda::tensorMapF32
+                                                    : cuda::tensorMapU8;
+  driver.check(driver.tensorMapEncodeTiled(&map, type, static_cast<unsigned>(argument.rank), argument.base,
+                                           argument.extents, argument.strides, argument.box, ones, 0,
+                                           argument.swizzled ? cuda::tensorMapSwizzle128 : 0,
+                                           cuda::tensorMapPromotion256, 0),
+               "a tensor map of kernel " + kernel);
+}
+
 void CudaDevice::launch(const LaunchArgs &args) {
   makeCurrent();
   launch(args, true);
@@ -134,7 +154,7 @@ void CudaDevice::launch(const LaunchArgs &args, bool early) {
   }
   // A pointer to each value; the driver copies the values before it returns.
   constexpr size_t maxParameters = 512;
-  size_t count = args.buffers.size() + args.symbols.size();
+  size_t count = args.buffers.size() + args.symbols.size() + args.tensorMaps.size();
   if (count > maxParameters)
     throw Error("kernel '{}' is launched with {} parameters; {} is the limit", kernel.name, count, maxParameters);
   void *pointers[maxParameters];
@@ -143,6 +163,15 @@ void CudaDevice::launch(const LaunchArgs &args, bool early) {
     pointers[next++] = const_cast<void **>(&buffer);
   for (const int64_t &symbol : args.symbols)
     pointers[next++] = const_cast<int64_t *>(&symbol);
+  // A launch has few tensor maps, and encoding one takes less than the launch.
+  cuda::TensorMap maps[maxTensorMaps];
+  if (args.tensorMaps.size() > maxTensorMaps)
+    throw Error("kernel '{}' is launched with {} tensor maps; {} is the limit", kernel.name, args.tensorMaps.size(),
+                maxTensorMaps);
+  for (size_t i = 0; i < args.tensorMaps.size(); ++i) {
+    encodeTensorMap(driver, args.tensorMaps[i], kernel.name, maps[i]);
+    pointers[next++] = &maps[i];
+  }
 
   cuda::LaunchAttribute attribute = {};
   attribute.id = cuda::launchAttributeProgrammaticStreamSerialization;

@@ -36,6 +36,9 @@ struct Executor::Binding {
   std::vector<void *> addresses;
   uint64_t generation = ~0ull;
   std::vector<int64_t> symbolArguments;
+  /// Their bases are filled in with the addresses; `tensorArguments` says which of `arguments` those are.
+  std::vector<TensorMapArgument> tensorMaps;
+  std::vector<size_t> tensorArguments;
   std::vector<LaunchArgs> launches;
   /// The place of each of them in the list of its function.
   std::vector<uint32_t> launchIndices;
@@ -199,7 +202,7 @@ std::unique_ptr<Executor::Binding> Executor::resolve(const program::Function &fu
     }
   }
   struct Ranges {
-    size_t arguments, symbols;
+    size_t arguments, symbols, tensorMaps;
   };
   std::vector<Ranges> starts;
   for (uint32_t i = 0; i < length(function.launches()); ++i) {
@@ -219,7 +222,7 @@ std::unique_ptr<Executor::Binding> Executor::resolve(const program::Function &fu
     args.sharedBytes = launch.shared_bytes();
     args.schedule = launch.schedule();
     args.grain = std::max<int64_t>(1, launch.grain());
-    starts.push_back({binding->arguments.size(), binding->symbolArguments.size()});
+    starts.push_back({binding->arguments.size(), binding->symbolArguments.size(), binding->tensorMaps.size()});
     for (uint32_t a = 0; a < length(launch.args()); ++a) {
       const program::BufferRef &ref = *launch.args()->Get(a);
       const program::Buffer &buffer = *function.buffers()->Get(ref.buffer());
@@ -243,6 +246,11 @@ std::unique_ptr<Executor::Binding> Executor::resolve(const program::Function &fu
     }
     for (uint32_t s = 0; s < length(launch.symbols()); ++s)
       binding->symbolArguments.push_back(evaluate(*launch.symbols()->Get(s), symbols));
+    for (uint32_t t = 0; t < length(launch.tensor_maps()); ++t) {
+      const program::TensorMap &map = *launch.tensor_maps()->Get(t);
+      binding->tensorMaps.push_back(bindTensorMap(function, launch, map, symbols, bufferBytes));
+      binding->tensorArguments.push_back(starts.back().arguments + map.argument());
+    }
     // A gather takes only rows of its panels.
     if (text(target.kernels()->Get(args.kernel)->kind()) != "dot")
       args.stream = {};
@@ -256,6 +264,9 @@ std::unique_ptr<Executor::Binding> Executor::resolve(const program::Function &fu
                                                 : binding->arguments.size();
     size_t symbolsEnd = i + 1 < starts.size() ? starts[i + 1].symbols
                                               : binding->symbolArguments.size();
+    size_t mapsEnd = i + 1 < starts.size() ? starts[i + 1].tensorMaps : binding->tensorMaps.size();
+    binding->launches[i].tensorMaps =
+        std::span(binding->tensorMaps).subspan(starts[i].tensorMaps, mapsEnd - starts[i].tensorMaps);
     binding->launches[i].buffers =
         std::span(binding->addresses).subspan(starts[i].arguments,
                                               argumentsEnd - starts[i].arguments);
@@ -323,6 +334,8 @@ void Executor::place(const program::Function &function, Binding &binding) {
     }
     binding.addresses[i] = static_cast<char *>(base) + argument.offset;
   }
+  for (size_t i = 0; i < binding.tensorMaps.size(); ++i)
+    binding.tensorMaps[i].base = binding.addresses[binding.tensorArguments[i]];
   binding.generation = generation;
 }
 

@@ -28,6 +28,7 @@ using namespace mlsys::program;
 static constexpr uint32_t maxRank = 16;
 static constexpr uint32_t maxNameLength = 1024;
 static constexpr uint32_t maxArguments = 1024;
+static constexpr uint32_t maxTensorMaps = 16;
 static constexpr uint32_t maxTables = 1u << 23;
 static constexpr uint64_t maxScratchBytes = 1ull << 30;
 
@@ -78,6 +79,7 @@ private:
   void checkSymbols() const;
   void checkPort(const Port *port, const std::string &name) const;
   void checkBuffer(const Buffer *buffer, const std::string &name) const;
+  void checkTensorMaps(const Launch &launch, const std::string &name) const;
   void checkLaunch(const Launch &launch, const std::string &name) const;
   void checkPhase() const;
   void checkShape(const flatbuffers::Vector<flatbuffers::Offset<Expr>> *shape,
@@ -158,6 +160,26 @@ void FunctionVerifier::checkBuffer(const Buffer *buffer, const std::string &name
         "it does not have the size of its constant");
 }
 
+void FunctionVerifier::checkTensorMaps(const Launch &launch, const std::string &name) const {
+  check(length(launch.tensor_maps()) <= maxTensorMaps, name, "too many tensor maps");
+  for (uint32_t i = 0; i < length(launch.tensor_maps()); ++i) {
+    const TensorMap &map = *launch.tensor_maps()->Get(i);
+    std::string what = fmt::format("{} tensor map {}", name, i);
+    check(map.argument() < length(launch.args()), what, "wrong argument");
+    DType type = function.buffers()->Get(launch.args()->Get(map.argument())->buffer())->dtype();
+    check(type == DType::BF16 || type == DType::F16 || type == DType::F32, what, "its elements have no tiles");
+    uint32_t rank = length(map.extents());
+    check(rank >= 1 && rank <= 5 && length(map.strides()) == rank - 1 && length(map.tile()) == rank, what,
+          "wrong number of dimensions");
+    for (uint32_t d = 0; d < rank; ++d) {
+      validateExpr(map.extents()->Get(d), length(function.symbols()), what + " extent");
+      if (d > 0)
+        validateExpr(map.strides()->Get(d - 1), length(function.symbols()), what + " stride");
+      check(map.tile()->Get(d) >= 1 && map.tile()->Get(d) <= 256, what, "wrong tile");
+    }
+  }
+}
+
 void FunctionVerifier::checkLaunch(const Launch &launch, const std::string &name) const {
   check(launch.kernel() < length(target.kernels()), name,
         fmt::format("kernel {} of {}", launch.kernel(), length(target.kernels())));
@@ -181,6 +203,7 @@ void FunctionVerifier::checkLaunch(const Launch &launch, const std::string &name
   check(length(launch.grid()) <= 3, name, "a grid has up to three dimensions");
   for (uint32_t i = 0; i < length(launch.grid()); ++i)
     validateExpr(launch.grid()->Get(i), symbols, name + " grid");
+  checkTensorMaps(launch, name);
   check(length(launch.block()) <= 3, name, "a block has up to three dimensions");
   int64_t threads = 1;
   for (int extent : values(launch.block())) {

@@ -45,6 +45,10 @@ public:
   explicit operator bool() const { return handle; }
   const std::string &path() const { return name; }
 
+  /// Sets `function` to the symbol, or to null when the library has none.
+  template <class Function> void findOptional(Function *&function, const char *symbol) const {
+    function = reinterpret_cast<Function *>(dlsym(handle, symbol));
+  }
   /// Sets `function` to the symbol; throws rt::Error when the library has none.
   template <class Function> void find(Function *&function, const char *symbol) const {
     function = reinterpret_cast<Function *>(dlsym(handle, symbol));

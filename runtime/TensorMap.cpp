@@ -7,6 +7,7 @@
 #include "runtime/TensorMap.h"
 
 #include "runtime/Error.h"
+#include "runtime/Expr.h"
 
 using namespace mlsys;
 using namespace mlsys::rt;
@@ -45,6 +46,35 @@ void mlsys::rt::checkTensorMap(const TensorMapArgument &map, const std::string &
   uint64_t row = map.box[0] * element;
   if (map.swizzled ? row != 128 : row % 16 != 0)
     refuse(fmt::format("with tiles of {} bytes a row; expected {}", row, map.swizzled ? "128" : "a multiple of 16"));
+}
+
+TensorMapArgument mlsys::rt::bindTensorMap(const program::Function &function, const program::Launch &launch,
+                                           const program::TensorMap &map, std::span<const int64_t> symbols,
+                                           std::span<const uint64_t> bufferBytes) {
+  const program::BufferRef &ref = *launch.args()->Get(map.argument());
+  const program::Buffer &buffer = *function.buffers()->Get(ref.buffer());
+  TensorMapArgument result;
+  result.type = buffer.dtype();
+  result.rank = static_cast<int>(map.extents()->size());
+  result.swizzled = map.swizzled();
+  int64_t element = static_cast<int64_t>(bytesOf(result.type)), end = element;
+  for (int i = 0; i < result.rank; ++i) {
+    int64_t extent = evaluate(*map.extents()->Get(i), symbols), stride = i ? evaluate(*map.strides()->Get(i - 1), symbols) : 1;
+    if (extent < 1 || stride < 0)
+      throw Error("function '{}': a tensor map with an extent of {} and a stride of {}", function.name()->string_view(),
+                  extent, stride);
+    stride = checkedMul(stride, element);
+    end = checkedAdd(end, checkedMul(extent - 1, stride));
+    result.extents[i] = static_cast<uint64_t>(extent);
+    if (i)
+      result.strides[i - 1] = static_cast<uint64_t>(stride);
+    result.box[i] = static_cast<uint32_t>(map.tile()->Get(i));
+  }
+  // Pages of the cache are no tensor.
+  uint64_t bytes = buffer.kind() == program::BufferKind::Cache ? 0 : bufferBytes[ref.buffer()];
+  if (ref.offset() > bytes || static_cast<uint64_t>(end) > bytes - ref.offset())
+    throw Error("function '{}': a tensor map of {} bytes in a buffer of {}", function.name()->string_view(), end, bytes);
+  return result;
 }
 
 host::TensorMap mlsys::rt::encodeHostTensorMap(const TensorMapArgument &map) {

@@ -9,6 +9,7 @@
 #include "runtime/device/mlsys/host_async.h"
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 namespace mlsys::rt {
@@ -36,6 +37,12 @@ struct TensorMapArgument {
 /// Throws rt::Error when the map is none that a GPU takes; `kernel` is for the
 /// message.
 void checkTensorMap(const TensorMapArgument &map, const std::string &kernel);
+
+/// The map of a launch, whose base is still to be set, for symbols and the resulting bytes of the
+/// function's buffers. Throws rt::Error when it reaches beyond its buffer.
+TensorMapArgument bindTensorMap(const program::Function &function, const program::Launch &launch,
+                                const program::TensorMap &map, std::span<const int64_t> symbols,
+                                std::span<const uint64_t> bufferBytes);
 
 /// The map for the host executor; it has been checked.
 host::TensorMap encodeHostTensorMap(const TensorMapArgument &map);

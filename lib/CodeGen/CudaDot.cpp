@@ -15,6 +15,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "CudaWgmma.h"
 #include "LowerForCuda.h"
 #include "SelectCudaTiles.h"
 
@@ -323,5 +324,7 @@ LogicalResult DotLowering::run(LaunchShape &launch) {
 
 LogicalResult mlsys::lowerDotForCuda(KernelBuilder &kernel, const CudaTarget &target,
                                     LaunchShape &launch) {
+  if (std::optional<WgmmaPlan> plan = selectWgmma(kernel, target))
+    return lowerDotByWgmma(kernel, target, *plan, launch);
   return DotLowering(kernel).run(launch);
 }

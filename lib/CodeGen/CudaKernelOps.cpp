@@ -115,14 +115,43 @@ LogicalResult CudaPrinter::printKernelOp(kernel::ContractOp op) {
     out << "(int)" << name(op.getRow0()) << ", ";
   out << "(int)" << name(op.getCol0()) << ",\n";
 
-  Block &epilogue = op.getEpilogue().front();
+  if (failed(printEpilogue(op.getEpilogue().front())))
+    return failure();
+  line() << "});\n";
+  indent -= 4;
+  return success();
+}
+
+LogicalResult CudaPrinter::printEpilogue(Block &epilogue) {
   static constexpr StringLiteral arguments[] = {"row0", "col0", "rows", "cols"};
   line() << "[&](auto tile, i64 row0, i64 col0, i64 rows, i64 cols) {\n";
   for (auto [argument, text] : llvm::zip_equal(epilogue.getArguments(), arguments))
     names[argument] = text.str();
-  if (failed(printBlock(epilogue, [](Operation *) { return success(); })))
+  return printBlock(epilogue, [](Operation *) { return success(); });
+}
+
+LogicalResult CudaPrinter::printKernelOp(kernel::WgmmaOp op) {
+  FailureOr<std::string> element = typeName(op.getElement(), op);
+  if (failed(element))
     return failure();
-  line() << "});\n";
+  std::string config;
+  for (int32_t value : op.getConfig())
+    config += (config.empty() ? "" : ", ") + std::to_string(value);
+  line() << "matmul_wgmma<" << (op.getSwapped() ? "SwappedConfig<" : "WgmmaConfig<") << config << ">, " << *element
+         << ">(t0, " << name(op.getM()) << ", " << name(op.getK());
+  int64_t map = 1, products = op.getConfig()[0];
+  indent += 4;
+  for (auto [columns, epilogue] : llvm::zip_equal(op.getColumns(), op.getEpilogues())) {
+    out << ",\n";
+    line() << "wgmma_group(" << columns << ",\n";
+    if (failed(printEpilogue(epilogue.front())))
+      return failure();
+    line() << "}";
+    for (int64_t product = 0; product < products; ++product)
+      out << ", t" << map++;
+    out << ")";
+  }
+  out << ");\n";
   indent -= 4;
   return success();
 }

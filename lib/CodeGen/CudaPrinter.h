@@ -48,6 +48,9 @@ private:
   mlir::LogicalResult printKernelOp(kernel::SharedOp op);
   mlir::LogicalResult printKernelOp(kernel::ReduceOp op);
   mlir::LogicalResult printKernelOp(kernel::ContractOp op);
+  /// The epilogue of a product as a function of a tile.
+  mlir::LogicalResult printEpilogue(mlir::Block &epilogue);
+  mlir::LogicalResult printKernelOp(kernel::WgmmaOp op);
   mlir::LogicalResult printKernelOp(kernel::CollectRowsOp op);
   mlir::LogicalResult printKernelOp(kernel::TileLoadOp op);
   mlir::LogicalResult printKernelOp(kernel::AttentionOp op);

@@ -385,7 +385,7 @@ LogicalResult CudaPrinter::printOp(Operation *op) {
       .Case([&](scf::ForOp loop) { return printFor(loop); })
       .Case([&](scf::IfOp branch) { return printIf(branch); })
       .Case<kernel::BlockIdOp, kernel::ThreadIdOp, kernel::BarrierOp, kernel::GridWaitOp, kernel::GridLaunchOp, kernel::SharedOp,
-            kernel::ReduceOp, kernel::ContractOp, kernel::CollectRowsOp, kernel::TileLoadOp, kernel::AttentionOp>(
+            kernel::ReduceOp, kernel::ContractOp, kernel::WgmmaOp, kernel::CollectRowsOp, kernel::TileLoadOp, kernel::AttentionOp>(
           [&](auto kernelOp) { return printKernelOp(kernelOp); })
       .Default([&](Operation *other) -> LogicalResult {
         if (other->getNumResults() == 1 && other->getNumRegions() == 0)
@@ -412,6 +412,9 @@ LogicalResult CudaPrinter::printFunction(kernel::FuncOp function, int64_t thread
     out << (argument.getArgNumber() ? ", " : "") << (isBuffer ? *type : "long long ")
         << names[argument];
   }
+  if (auto maps = function->getAttrOfType<IntegerAttr>(kernel::tensorMapsAttrName))
+    for (int64_t map = 0; map < maps.getInt(); ++map)
+      out << (map || entry.getNumArguments() ? ", " : "") << "const __grid_constant__ tensor_map t" << map;
   out << ") {\n";
   if (failed(printBlock(entry, [](Operation *) { return success(); })))
     return failure();
@@ -421,11 +424,12 @@ LogicalResult CudaPrinter::printFunction(kernel::FuncOp function, int64_t thread
 
 SmallVector<StringRef> CudaPrinter::includes(kernel::FuncOp function) {
   SmallVector<StringRef> files{"types.cuh", "math.cuh"};
-  bool reduce = false, matmul = false, gemv = false, experts = false, attention = false;
+  bool reduce = false, matmul = false, gemv = false, experts = false, attention = false, wgmma = false;
   function.walk([&](Operation *op) {
     reduce |= isa<kernel::ReduceOp>(op);
     experts |= isa<kernel::CollectRowsOp>(op);
     attention |= isa<kernel::AttentionOp>(op);
+    wgmma |= isa<kernel::WgmmaOp>(op);
     if (auto contract = dyn_cast<kernel::ContractOp>(op))
       (contract.getMethod() == "gemv" ? gemv : matmul) = true;
   });
@@ -435,6 +439,8 @@ SmallVector<StringRef> CudaPrinter::includes(kernel::FuncOp function) {
     files.push_back("matmul.cuh");
   if (gemv)
     files.push_back("gemv.cuh");
+  if (wgmma)
+    files.push_back("matmul_wgmma.cuh");
   if (experts)
     files.push_back("experts.cuh");
   if (attention)

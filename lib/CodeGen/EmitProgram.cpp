@@ -64,6 +64,7 @@ private:
   LogicalResult emitAlloc(kernel::AllocOp op);
   LogicalResult emitConstant(kernel::ConstantOp op);
   LogicalResult emitLaunch(kernel::LaunchOp op);
+  LogicalResult emitTensorMaps(kernel::LaunchOp op, program::LaunchT &launch);
 
   using Exprs = std::vector<std::unique_ptr<program::ExprT>>;
   FailureOr<Exprs> emitMap(Operation *op, StringRef what, AffineMap map);
@@ -284,6 +285,27 @@ FunctionEmitter::emitEstimate(kernel::LaunchOp op, StringRef what, std::optional
   return std::move(exprs->front());
 }
 
+LogicalResult FunctionEmitter::emitTensorMaps(kernel::LaunchOp op, program::LaunchT &launch) {
+  if (!op.getTensorMaps())
+    return success();
+  FailureOr<Exprs> rows = emitMap(op, "tensor rows", *op.getTensorRows());
+  if (failed(rows))
+    return failure();
+  ArrayRef<int64_t> numbers = *op.getTensorMaps();
+  for (size_t i = 0; i < rows->size(); ++i) {
+    auto map = std::make_unique<program::TensorMapT>();
+    map->argument = static_cast<uint32_t>(numbers[4 * i]);
+    auto constant = [&](int64_t value) { return emitExpr(getAffineConstantExpr(value, op.getContext())); };
+    map->extents.push_back(constant(numbers[4 * i + 1]));
+    map->extents.push_back(std::move((*rows)[i]));
+    map->strides.push_back(constant(numbers[4 * i + 1]));
+    map->tile = {static_cast<int32_t>(numbers[4 * i + 2]), static_cast<int32_t>(numbers[4 * i + 3])};
+    map->swizzled = true;
+    launch.tensor_maps.push_back(std::move(map));
+  }
+  return success();
+}
+
 LogicalResult FunctionEmitter::emitLaunch(kernel::LaunchOp op) {
   auto launch = std::make_unique<program::LaunchT>();
   auto kernel = kernels.find(op.getKernel());
@@ -304,6 +326,11 @@ LogicalResult FunctionEmitter::emitLaunch(kernel::LaunchOp op) {
     return failure();
   launch->symbols = std::move(*symbols);
   launch->grid = std::move(*grid);
+  if (int64_t most = op.getMaxBlocks())
+    for (int64_t word : {int64_t(program::ExprOp::Const), most, int64_t(program::ExprOp::Min)})
+      launch->grid.front()->code.push_back(word);
+  if (failed(emitTensorMaps(op, *launch)))
+    return failure();
   launch->bytes = std::move(*bytes);
   launch->flops = std::move(*flops);
   if (std::optional<ArrayRef<int32_t>> block = op.getBlock())

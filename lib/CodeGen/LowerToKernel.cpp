@@ -239,12 +239,26 @@ void FunctionLowering::addLaunch(FusionOp fusion, const OutlinedKernel &kernel,
   DenseI32ArrayAttr block;
   if (!shape.block.empty())
     block = builder.getDenseI32ArrayAttr(shape.block);
+  DenseI64ArrayAttr tensorMaps;
+  AffineMapAttr tensorRows;
+  if (!shape.tensorMaps.empty()) {
+    SmallVector<int64_t> numbers;
+    SmallVector<AffineExpr> rows;
+    for (const LaunchShape::TensorMap &map : shape.tensorMaps) {
+      numbers.append({map.buffer, map.columns, map.tileColumns, map.tileRows});
+      rows.push_back(map.rows);
+    }
+    tensorMaps = builder.getDenseI64ArrayAttr(numbers);
+    tensorRows = AffineMapAttr::get(makeMap(rows));
+    function->setAttr(kernel::tensorMapsAttrName, builder.getI64IntegerAttr(rows.size()));
+  }
   kernel::LaunchOp::create(
       builder, fusion.getLoc(), function.getName(), operands, kernel.writes,
       makeMap(shape.grid), symbols, block, shape.sharedBytes, shape.grain > 0,
       std::max<int64_t>(1, shape.grain),
       AffineMapAttr::get(makeMap(toLaunchExpr(fusion, bytes))),
-      AffineMapAttr::get(makeMap(toLaunchExpr(fusion, flops))), builder.getStringAttr(label));
+      AffineMapAttr::get(makeMap(toLaunchExpr(fusion, flops))), builder.getStringAttr(label), shape.maxBlocks,
+      tensorMaps, tensorRows);
 }
 
 LogicalResult FunctionLowering::lowerFusion(FusionOp fusion) {

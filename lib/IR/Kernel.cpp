@@ -92,6 +92,13 @@ LogicalResult LaunchOp::verify() {
   for (int64_t index : getWrites())
     if (index < 0 || index >= static_cast<int64_t>(getBuffers().size()))
       return emitOpError("writes buffer ") << index << " of " << getBuffers().size();
+  ArrayRef<int64_t> maps = getTensorMaps().value_or(ArrayRef<int64_t>());
+  if (maps.size() % 4 != 0 || (maps.empty() ? 0 : maps.size() / 4) !=
+                                  (getTensorRows() ? getTensorRows()->getNumResults() : 0))
+    return emitOpError("has tensor maps without rows");
+  for (size_t at = 0; at < maps.size(); at += 4)
+    if (maps[at] < 0 || maps[at] >= static_cast<int64_t>(getBuffers().size()))
+      return emitOpError("has a tensor map of buffer ") << maps[at] << " of " << getBuffers().size();
   return success();
 }
 
@@ -137,6 +144,17 @@ LogicalResult ContractOp::verify() {
   return success();
 }
 
+LogicalResult WgmmaOp::verify() {
+  if (getConfig().size() != 4)
+    return emitOpError("takes 4 constants instead of ") << getConfig().size();
+  if (!getElement().isBF16() && !getElement().isF16())
+    return emitOpError("multiplies elements of bf16 or f16, not ") << getElement();
+  if (getColumns().empty() || getColumns().size() != getEpilogues().size())
+    return emitOpError("has ") << getColumns().size() << " numbers of columns for "
+                               << getEpilogues().size() << " epilogues";
+  return success();
+}
+
 LogicalResult CollectRowsOp::verify() {
   auto list = cast<MemRefType>(getList().getType());
   if (!list.getElementType().isInteger(32) || !list.hasStaticShape())
@@ -144,11 +162,20 @@ LogicalResult CollectRowsOp::verify() {
   return success();
 }
 
+/// The block has so many arguments, all of them indices.
+static bool takes(Block &block, unsigned count) {
+  return block.getNumArguments() == count &&
+         llvm::all_of(block.getArgumentTypes(), [](Type type) { return type.isIndex(); });
+}
+
+LogicalResult WgmmaOp::verifyRegions() {
+  for (Region &epilogue : getEpilogues())
+    if (!takes(epilogue.front(), 4))
+      return emitOpError("epilogue must take a row, a column, and numbers of rows and columns");
+  return success();
+}
+
 LogicalResult ContractOp::verifyRegions() {
-  auto takes = [](Block &block, unsigned count) {
-    return block.getNumArguments() == count &&
-           llvm::all_of(block.getArgumentTypes(), [](Type type) { return type.isIndex(); });
-  };
   if (hasPrologue(*this)) {
     Block &prologue = getPrologue().front();
     if (!takes(prologue, 2) || prologue.empty() || !isa<YieldOp>(prologue.back()))
@@ -161,9 +188,10 @@ LogicalResult ContractOp::verifyRegions() {
 
 LogicalResult TileLoadOp::verify() {
   auto contract = (*this)->getParentOfType<ContractOp>();
-  if (!contract)
+  auto wgmma = (*this)->getParentOfType<WgmmaOp>();
+  if (!contract && !wgmma)
     return emitOpError("stands outside a kernel.contract");
-  int64_t product = getProduct(), count = contract.getWeights().size();
+  int64_t product = getProduct(), count = contract ? contract.getWeights().size() : wgmma.getConfig()[0];
   if (product < 0 || product >= count)
     return emitOpError("reads product ") << product << " of " << count;
   return success();

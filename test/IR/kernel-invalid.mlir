@@ -126,6 +126,56 @@ kernel.func @block_id() attributes {target = "cuda", kind = "loop"} {
 
 // -----
 
+kernel.func @k(%x: memref<?xf32>) attributes {target = "cuda", kind = "loop"} { kernel.return }
+func.func @launch_maps(%x: memref<?xf32>) {
+  // expected-error @below {{has tensor maps without rows}}
+  kernel.launch @k(%x) writes [] grid affine_map<() -> (1)> symbols affine_map<() -> ()> {tensor_maps = array<i64: 0, 64, 64, 8>} : memref<?xf32>
+  return
+}
+
+// -----
+
+kernel.func @k(%x: memref<?xf32>) attributes {target = "cuda", kind = "loop"} { kernel.return }
+func.func @launch_map_buffer(%x: memref<?xf32>) {
+  // expected-error @below {{has a tensor map of buffer 1 of 1}}
+  kernel.launch @k(%x) writes [] grid affine_map<() -> (1)> symbols affine_map<() -> ()> {tensor_maps = array<i64: 1, 64, 64, 8>, tensor_rows = affine_map<() -> (8)>} : memref<?xf32>
+  return
+}
+
+// -----
+
+kernel.func @wgmma_config(%n: index) attributes {target = "cuda", kind = "dot"} {
+  // expected-error @below {{takes 4 constants instead of 3}}
+  kernel.wgmma [1, 256, 4] : bf16 shape(%n, %n) columns [64] epilogues { ^bb0(%r: index, %c: index, %rs: index, %cs: index): }
+  kernel.return
+}
+
+// -----
+
+kernel.func @wgmma_element(%n: index) attributes {target = "cuda", kind = "dot"} {
+  // expected-error @below {{multiplies elements of bf16 or f16, not 'f32'}}
+  kernel.wgmma [1, 256, 4, 32] : f32 shape(%n, %n) columns [64] epilogues { ^bb0(%r: index, %c: index, %rs: index, %cs: index): }
+  kernel.return
+}
+
+// -----
+
+kernel.func @wgmma_columns(%n: index) attributes {target = "cuda", kind = "dot"} {
+  // expected-error @below {{has 2 numbers of columns for 1 epilogues}}
+  kernel.wgmma [1, 256, 4, 32] : bf16 shape(%n, %n) columns [64, 32] epilogues { ^bb0(%r: index, %c: index, %rs: index, %cs: index): }
+  kernel.return
+}
+
+// -----
+
+kernel.func @wgmma_epilogue(%n: index) attributes {target = "cuda", kind = "dot"} {
+  // expected-error @below {{epilogue must take a row, a column, and numbers of rows and columns}}
+  kernel.wgmma [1, 256, 4, 32] : bf16 shape(%n, %n) columns [64] epilogues { ^bb0(%r: index): }
+  kernel.return
+}
+
+// -----
+
 kernel.func @contract_method(%x: memref<?xf32>, %w: memref<?xf32>, %h: memref<?xf16>, %n: index) attributes {target = "cuda", kind = "dot"} {
   // expected-error @below {{method 'conv' is not matmul or gemv}}
   kernel.contract "conv" [1, 16, 8, 1024] weights(%w : memref<?xf32>) lhs(%x : memref<?xf32>) shape(%n, %n, %n) at(%n, %n) prologue { } epilogue { ^bb0(%r: index, %c: index, %rs: index, %cs: index): }

@@ -42,6 +42,23 @@ kernel.func @block(%x: memref<?xf32>) attributes {target = "cuda", kind = "row"}
   kernel.return
 }
 
+// CHECK-LABEL: kernel.func @wgmma
+kernel.func @wgmma(%y: memref<?xf32>, %m: index) attributes {target = "cuda", kind = "dot", kernel.tensor_maps = 5 : i64} {
+  // CHECK: kernel.wgmma [2, 128, 4, 16] : bf16 shape(%{{.*}}, %{{.*}}) columns [256, 64] epilogues {
+  kernel.wgmma [2, 128, 4, 16] : bf16 shape(%m, %m) columns [256, 64] epilogues {
+    ^bb0(%row: index, %column: index, %rows: index, %columns: index):
+      // CHECK: kernel.tile_load 1[
+      %v = kernel.tile_load 1 [%rows, %columns] : f32
+  }, {
+    ^bb0(%row: index, %column: index, %rows: index, %columns: index):
+  }
+  // CHECK: kernel.wgmma swapped [1, 64, 32, 8] : f16
+  kernel.wgmma swapped [1, 64, 32, 8] : f16 shape(%m, %m) columns [64] epilogues {
+    ^bb0(%row: index, %column: index, %rows: index, %columns: index):
+  }
+  kernel.return
+}
+
 // CHECK-LABEL: kernel.func @expert
 kernel.func @expert(%x: memref<?xf32>, %w: memref<?xf32>, %e: memref<?xi32>, %m: index) attributes {target = "cuda", kind = "dot"} {
   %c0 = arith.constant 0 : index

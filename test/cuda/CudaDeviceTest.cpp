@@ -82,6 +82,54 @@ TEST_F(CudaDeviceTest, takesTheBestCubinAndLaunchesIt) {
   EXPECT_EQ(takeCalls(), "");
 }
 
+TEST_F(CudaDeviceTest, tensorMapsFollowTheSymbols) {
+  CudaDevice device(0);
+  flatbuffers::FlatBufferBuilder builder;
+  device.load(makeProgram(builder, {{"tiles", "text", {{"sm_90a", "A"}}}}));
+  takeCalls();
+  int64_t symbols[] = {77};
+  TensorMapArgument maps[2];
+  maps[0].base = reinterpret_cast<void *>(4096);
+  maps[0].rank = 2;
+  maps[0].extents[0] = 200;
+  maps[0].extents[1] = 30;
+  maps[0].strides[0] = 400;
+  maps[0].box[0] = 64;
+  maps[0].box[1] = 128;
+  maps[1] = maps[0];
+  maps[1].base = reinterpret_cast<void *>(8192);
+  maps[1].type = program::DType::F32;
+  maps[1].swizzled = false;
+  LaunchArgs args;
+  args.symbols = symbols;
+  args.tensorMaps = maps;
+  args.block[0] = 384;
+  setParameters(3);
+  device.launch(args);
+  EXPECT_EQ(takeCalls(), "cuTensorMapEncodeTiled type 9 extents 200 30 strides 400 box 64/1 128/1 0 3 3 0\n"
+                         "cuTensorMapEncodeTiled type 7 extents 200 30 strides 400 box 64/1 128/1 0 0 3 0\n"
+                         "cuLaunchKernelEx tiles on 100 grid 1 1 1 block 384 1 1 shared 0 s0 parameters 77 4096 8192\n");
+
+  auto refused = [&](const std::string &reason) {
+    EXPECT_TRUE(contains(errorOf([&] { device.launch(args); }), "kernel 'tiles': a tensor map " + reason)) << reason;
+    maps[0] = maps[1];
+  };
+  maps[0].base = reinterpret_cast<void *>(4104);
+  refused("whose memory is not aligned to 16 bytes");
+  maps[0].strides[0] = 404;
+  refused("with a stride of 404 bytes");
+  maps[0].box[1] = 257;
+  refused("with a tile of 257 elements");
+  maps[0].extents[1] = 0;
+  refused("with an extent of 0");
+  maps[0].rank = 6;
+  refused("of 6 dimensions");
+  maps[0].swizzled = true;
+  refused("with tiles of 256 bytes a row; expected 128");
+  maps[0].type = program::DType::I64;
+  refused("of elements of type I64");
+}
+
 TEST_F(CudaDeviceTest, noEarlyLaunchBeforeHopper) {
   CudaDevice device(1);
   flatbuffers::FlatBufferBuilder builder;

@@ -502,6 +502,25 @@ EXPORT int cuFuncSetAttribute(void *function, int attribute, int value) {
                                           number(static_cast<unsigned>(attribute)) + " " +
                                           number(static_cast<unsigned>(value)));
 }
+EXPORT int cuTensorMapEncodeTiled(void *map, int type, unsigned rank, void *base, const unsigned long long *extents,
+                                  const unsigned long long *strides, const unsigned *box, const unsigned *steps,
+                                  int interleave, int swizzle, int promotion, int fill) {
+  std::lock_guard lock(mutex);
+  std::string details = "type " + number(static_cast<unsigned>(type)) + " extents";
+  memset(map, 0, 128);
+  memcpy(map, &base, sizeof(base));
+  for (unsigned i = 0; i < rank; ++i)
+    details += " " + number(extents[i]);
+  details += " strides";
+  for (unsigned i = 0; i + 1 < rank; ++i)
+    details += " " + number(strides[i]);
+  details += " box";
+  for (unsigned i = 0; i < rank; ++i)
+    details += " " + number(box[i]) + "/" + number(steps[i]);
+  for (int value : {interleave, swizzle, promotion, fill})
+    details += " " + number(static_cast<unsigned>(value));
+  return record("cuTensorMapEncodeTiled", details);
+}
 EXPORT int cuLaunchKernelEx(const Config *config, void *function, void **parameters, void **) {
   std::lock_guard lock(mutex);
   std::string details =

@@ -124,6 +124,7 @@ void KernelTest::build(OwningOpRef<ModuleOp> &module, std::string text, const st
   PipelineOptions options;
   options.target = isCpu() ? "cpu" : "cuda";
   options.isa = isCpu() ? target : "";
+  options.arch = target == "sm_90a" ? target : "";
   options.threads = threads;
   // The stage `decompose` without its check, which wants models without a cache.
   PassManager passes(&context, ModuleOp::getOperationName());
@@ -233,6 +234,14 @@ void KernelTest::load(const std::string &text, const std::string &type,
   llvm::Expected<WeightProvider> weights = makeFileWeightProvider(*reference, ".");
   ASSERT_TRUE(static_cast<bool>(weights)) << llvm::toString(weights.takeError());
   interpreter = std::make_unique<Interpreter>(*reference, *weights);
+}
+
+std::string KernelTest::cudaText() const {
+  const program::TargetProgram &program = *rt::verifyProgram(packed, 0).targets()->Get(0);
+  std::string text;
+  for (const program::Kernel *kernel : *program.kernels())
+    text += kernel->cuda_text()->str();
+  return text;
 }
 
 KernelTest::~KernelTest() {

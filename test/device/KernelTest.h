@@ -21,7 +21,8 @@
 
 namespace mlsys::test {
 
-/// What kernels are compiled for: a float type, and "cuda" or an instruction set of this machine.
+/// What kernels are compiled for: a float type, and "cuda", "sm_90a" (CUDA for Hopper) or an
+/// instruction set of this machine.
 struct Variant {
   std::string type, target;
 };
@@ -46,8 +47,8 @@ struct Request {
 /// interpreter.
 class KernelTest {
 public:
-  /// Compiles; a failure is a failure of the test. `type` is f32, bf16 or f16, `target` is "cuda"
-  /// or an instruction set of Program.fbs; `cacheType`, which replaces $C, is `type` when empty.
+  /// Compiles; a failure is a failure of the test. `type` is f32, bf16 or f16, `target` is "cuda",
+  /// "sm_90a" or an instruction set of Program.fbs; `cacheType`, which replaces $C, is `type` when empty.
   /// `cacheTokens`: what the KV cache holds; `threads`: workers that the CPU's kernels are planned
   /// for (0: those of the instruction set).
   KernelTest(const std::string &text, const std::string &type, const std::string &target,
@@ -56,6 +57,8 @@ public:
   ~KernelTest();
 
   bool valid() const { return executor != nullptr; }
+  /// The text of all CUDA kernels.
+  std::string cudaText() const;
   /// The names of the functions, in order.
   std::vector<std::string> functions();
   /// Whether the function takes a KV cache, and the batch of a function of one token a
@@ -80,7 +83,7 @@ private:
   struct Batch;
 
   int64_t cachePages(int64_t pageSize) const { return std::max<int64_t>(8, cacheTokens / pageSize); }
-  bool isCpu() const { return target != "cuda"; }
+  bool isCpu() const { return target != "cuda" && target != "sm_90a"; }
   void load(const std::string &text, const std::string &type, const std::string &cacheType);
   void emitText(program::TargetProgramT &program);
   void emitLibrary(program::TargetProgramT &program);

@@ -110,6 +110,15 @@ struct LaunchShape {
   /// CUDA.
   llvm::SmallVector<int32_t> block;
   int64_t sharedBytes = 0;
+  /// When not 0: blocks walk over the grid's first extent, and no more than these are launched.
+  int64_t maxBlocks = 0;
+  /// A row-major matrix of which the kernel copies tiles: one of its buffers, its extents, and those of a tile.
+  struct TensorMap {
+    int64_t buffer, columns;
+    mlir::AffineExpr rows;
+    int64_t tileColumns, tileRows;
+  };
+  llvm::SmallVector<TensorMap> tensorMaps;
   /// Inputs of the fusion (by position) that must be packed as panels; `pair` 0: row-major.
   struct Panels {
     unsigned input;

@@ -138,6 +138,9 @@ def Kernel_LaunchOp : Kernel_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserO
     `writes` says which of the buffers the kernel writes (by position); the others it only reads.
     `grid` has one result (CPU: the number of tasks) or three (CUDA: blocks in x, y, z); `symbols`
     gives the kernel's symbol arguments. `bytes` and `flops` are estimates for `mlsys inspect`.
+    With `max_blocks` the grid's first extent is at most that (a kernel whose blocks walk over tiles).
+    `tensor_maps` are the kernel's tensor maps, row-major matrices: four numbers each, the position
+    of its buffer, its columns, and the columns and rows of a tile; `tensor_rows` has the rows of each.
 
     ```mlir
     kernel.launch @loop_0(%x, %y) writes [1] grid affine_map<()[s0] -> (s0)>
@@ -150,7 +153,10 @@ def Kernel_LaunchOp : Kernel_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserO
                        DefaultValuedAttr<I64Attr, "0">:$shared_bytes,
                        UnitAttr:$dynamic, DefaultValuedAttr<I64Attr, "1">:$grain,
                        OptionalAttr<AffineMapAttr>:$bytes, OptionalAttr<AffineMapAttr>:$flops,
-                       OptionalAttr<StrAttr>:$label);
+                       OptionalAttr<StrAttr>:$label,
+                       DefaultValuedAttr<I64Attr, "0">:$max_blocks,
+                       OptionalAttr<DenseI64ArrayAttr>:$tensor_maps,
+                       OptionalAttr<AffineMapAttr>:$tensor_rows);
   let assemblyFormat = [{
     $kernel `(` $buffers `)` `writes` $writes `grid` $grid `symbols` $symbols
     (`block` $block^)? attr-dict `:` type($buffers)
@@ -281,6 +287,33 @@ def Kernel_ContractOp : Kernel_Op<"contract", [SingleBlock, NoTerminator, AttrSi
   let hasRegionVerifier = 1;
 }
 
+def Kernel_WgmmaOp : Kernel_Op<"wgmma", [SingleBlock, NoTerminator]> {
+  let summary = "Matrix products that share a left side, by matmul_wgmma.cuh";
+  let description = [{
+    The blocks of the launch walk over the tiles of all groups. A group is P weights of the same
+    shape, [columns, k], and the epilogue of their products, as of `kernel.contract`; the epilogue is
+    run by the 128 threads of a warpgroup. The kernel's tensor maps are the left side, then the weights of each
+    group. `config` is that of WgmmaConfig [P, BN, stages, columns of a sub-tile] or, when `swapped`, of
+    SwappedConfig [P, columns, rows, stages].
+
+    ```mlir
+    kernel.wgmma [1, 256, 4, 32] : bf16 shape(%m, %k) columns [4096] epilogues {
+    ^bb0(%row0: index, %col0: index, %rows: index, %cols: index):
+      ...
+    }
+    ```
+  }];
+  let arguments = (ins UnitAttr:$swapped, DenseI32ArrayAttr:$config, TypeAttr:$element, Index:$m, Index:$k,
+                       DenseI64ArrayAttr:$columns);
+  let regions = (region VariadicRegion<SizedRegion<1>>:$epilogues);
+  let assemblyFormat = [{
+    (`swapped` $swapped^)? $config `:` $element `shape` `(` $m `,` $k `)` `columns` $columns
+    attr-dict-with-keyword `epilogues` $epilogues
+  }];
+  let hasVerifier = 1;
+  let hasRegionVerifier = 1;
+}
+
 def Kernel_CollectRowsOp : Kernel_Op<"collect_rows"> {
   let summary = "Lists rows that chose an expert";
   let description = [{
@@ -304,9 +337,9 @@ def Kernel_CollectRowsOp : Kernel_Op<"collect_rows"> {
 }
 
 def Kernel_TileLoadOp : Kernel_Op<"tile_load", [Pure]> {
-  let summary = "Sums of the tile of the enclosing contract";
+  let summary = "Sums of the tile of the enclosing product";
   let description = [{
-    `product` counts the weights. A vector reads consecutive columns.
+    `product` counts the weights of a `kernel.contract`, or of a group of a `kernel.wgmma`. A vector reads consecutive columns.
 
     ```mlir
     %v = kernel.tile_load 0 [%m, %n] : vector<4xf32>

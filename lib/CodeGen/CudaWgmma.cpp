@@ -1,0 +1,252 @@
+//===- CudaWgmma.cpp - Products by wgmma and TMA --------------------------===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+//
+// Fusions of dots for Hopper whose left side is a buffer as it stands: one kernel.wgmma for
+// all dot groups. Its blocks, one a multiprocessor, walk over the tiles.
+//
+//===----------------------------------------------------------------------===//
+
+#include "CudaWgmma.h"
+
+#include "mlsys/CodeGen/CacheLayout.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
+using namespace mlir;
+using namespace mlsys;
+using namespace mlsys::graph;
+
+static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
+
+/// Rows up to which gemv keeps all of them in registers.
+static constexpr int64_t maxGemvRows = 16;
+/// Columns of a tile in shared memory: K of a step.
+static constexpr int64_t stepColumns = 64;
+static constexpr int64_t maxStages = 8, maxSwappedStages = 16;
+
+//===----------------------------------------------------------------------===//
+// The choice
+//===----------------------------------------------------------------------===//
+
+/// Config::sharedBytes for a number of stages.
+static int64_t sharedBytesOf(const WgmmaPlan &plan, int64_t products, int64_t stages) {
+  int64_t stage = (plan.leftRows + products * plan.weightRows) * 128, staging;
+  if (plan.swapped) {
+    int64_t staged = plan.leftRows % 32 == 0 ? 32 : plan.leftRows % 16 == 0 ? 16 : 8;
+    staging = products * staged * (plan.weightRows + 4) * 4;
+  } else {
+    staging = 2 * products * 64 * (plan.config[3] + 8) * 4;
+  }
+  return stages * stage + staging + 16 * stages;
+}
+
+/// As many stages as fit; false when fewer than 2 do.
+static bool chooseStages(WgmmaPlan &plan, int64_t products, const CudaTarget &target) {
+  int64_t stages = plan.swapped ? maxSwappedStages : maxStages;
+  // The alignment of dynamic shared memory takes up to 1024 bytes.
+  while (stages > 1 && sharedBytesOf(plan, products, stages) > target.blockSharedBytes - 1024)
+    --stages;
+  plan.config[plan.swapped ? 3 : 2] = static_cast<int32_t>(stages);
+  plan.sharedBytes = sharedBytesOf(plan, products, stages);
+  return stages > 1;
+}
+
+/// Few rows: they become the N side of wgmma, and the weights are streamed.
+static std::optional<WgmmaPlan> planSwapped(int64_t products, int64_t mixing, int64_t rows, const CudaTarget &target) {
+  for (int64_t tileRows : {24, 32, 48, 64, 96, 128})
+    for (int64_t columns : {64, 128}) {
+      if (tileRows < rows || columns % mixing != 0 || products * columns * tileRows > 16384)
+        continue;
+      WgmmaPlan plan;
+      plan.swapped = true;
+      plan.leftRows = tileRows;
+      plan.weightRows = columns;
+      plan.threads = 256;
+      plan.config = {static_cast<int32_t>(products), static_cast<int32_t>(columns), static_cast<int32_t>(tileRows), 0};
+      if (chooseStages(plan, products, target))
+        return plan;
+    }
+  return std::nullopt;
+}
+
+/// Many rows: the widest tile, or a narrower one where that fills the multiprocessors better.
+static std::optional<WgmmaPlan> planTiles(const FusionStructure &structure, int64_t products, int64_t mixing,
+                                          int64_t rows, const CudaTarget &target) {
+  std::optional<WgmmaPlan> best;
+  double bestTime = 0;
+  for (int64_t columns : {256, 192, 128, 96, 64, 32}) {
+    int64_t part = products == 1 ? 32 : 16;
+    while (part % mixing != 0 && part < columns)
+      part += products == 1 ? 32 : 16;
+    if (products * columns > 256 || part % mixing != 0 || columns % part != 0)
+      continue;
+    WgmmaPlan plan;
+    plan.leftRows = 128;
+    plan.weightRows = columns;
+    plan.threads = 384;
+    plan.config = {static_cast<int32_t>(products), static_cast<int32_t>(columns), 0, static_cast<int32_t>(part)};
+    if (!chooseStages(plan, products, target))
+      continue;
+    int64_t tiles = 0;
+    for (const DotGroup &group : structure.groups)
+      tiles += llvm::divideCeil(group.columns, columns);
+    tiles *= llvm::divideCeil(rows, 128);
+    // A step of a tile takes as long as its products, and no less than bringing its operands.
+    double step = std::max<double>(products * columns, (128 + products * columns) * 0.6);
+    double time = llvm::divideCeil(tiles, target.multiprocessors) * step;
+    if (best && time >= bestTime * 0.99)
+      continue;
+    best = plan;
+    bestTime = time;
+  }
+  return best;
+}
+
+/// The rows at the hints of their symbols.
+static int64_t typicalRows(KernelBuilder &kernel) {
+  const DimExpr &rows = kernel.structure.rows;
+  if (std::optional<int64_t> constant = rows.asConstant())
+    return *constant;
+  auto function = kernel.fusion->getParentOfType<func::FuncOp>();
+  int64_t typical = 1;
+  for (const std::string &name : rows.symbols())
+    for (SymbolAttr symbol : getSymbols(function))
+      if (symbol.getName() == name)
+        typical *= symbol.getHint();
+  return std::max<int64_t>(1, typical);
+}
+
+std::optional<WgmmaPlan> mlsys::selectWgmma(KernelBuilder &kernel, const CudaTarget &target) {
+  const FusionStructure &structure = kernel.structure;
+  auto lhs = dyn_cast<BlockArgument>(behindReshapes(structure.lhs));
+  if (!target.isHopper() || structure.experts || !lhs || !structure.reductions.empty())
+    return std::nullopt;
+  Type element = typeOf(lhs).getElementType();
+  // Rows of the maps are multiples of 16 bytes.
+  if ((!element.isBF16() && !element.isF16()) || structure.contracted % 8 != 0 || structure.contracted < 8)
+    return std::nullopt;
+  std::optional<int64_t> rows = structure.rows.asConstant();
+  if (rows && *rows <= maxGemvRows)
+    return std::nullopt;
+  int64_t products = structure.groups.front().dots.size(), mixing = 1;
+  for (const DotGroup &group : structure.groups) {
+    if (static_cast<int64_t>(group.dots.size()) != products)
+      return std::nullopt;
+    for (Operation *dot : group.dots) {
+      auto right = dyn_cast<BlockArgument>(getRight(dot));
+      if (!right || typeOf(right).getElementType() != element)
+        return std::nullopt;
+    }
+    mixing = std::lcm(mixing, group.mixing);
+  }
+  if (rows && *rows <= 128)
+    if (std::optional<WgmmaPlan> plan = planSwapped(products, mixing, *rows, target))
+      return plan;
+  return planTiles(structure, products, mixing, typicalRows(kernel), target);
+}
+
+//===----------------------------------------------------------------------===//
+// The kernel
+//===----------------------------------------------------------------------===//
+
+namespace {
+class WgmmaLowering {
+public:
+  WgmmaLowering(KernelBuilder &kernel)
+      : kernel(kernel), builder(kernel.builder), loc(kernel.loc), emitter(kernel), math(emitter.index()) {}
+
+  LogicalResult run(const CudaTarget &target, const WgmmaPlan &plan, LaunchShape &launch);
+
+private:
+  void emitEpilogue(Region &region, const DotGroup &group);
+  void emitOutput(const DotGroup &group, unsigned output, ValueRange tileArguments);
+
+  KernelBuilder &kernel;
+  OpBuilder &builder;
+  Location loc;
+  ElementEmitter emitter;
+  IndexMath &math;
+  int64_t subTileColumns = 0;
+};
+} // namespace
+
+/// Stores one output of the group for the sub-tile: the warpgroup's threads stride over its vectors.
+void WgmmaLowering::emitOutput(const DotGroup &group, unsigned output, ValueRange tileArguments) {
+  Value row0 = tileArguments[0], col0 = tileArguments[1], rows = tileArguments[2], cols = tileArguments[3];
+  Value stored = getStoredValue(kernel.fusion.getBody().front().getTerminator()->getOperand(output));
+  int64_t width = cudaVectorWidth(emitter, {stored}, std::gcd(lastExtent(stored), group.columns));
+  while (subTileColumns % width != 0)
+    width /= 2;
+  Value thread = math.mod(kernel::ThreadIdOp::create(builder, loc, builder.getIndexType()), 128);
+  // As many as in a whole sub-tile: division by a constant costs little.
+  int64_t vectors = subTileColumns / width;
+  auto loop = scf::ForOp::create(builder, loc, thread, math.mul(rows, vectors), math.constant(128));
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToStart(loop.getBody());
+  Value row = math.add(row0, math.div(loop.getInductionVar(), vectors));
+  Value column = math.mul(math.mod(loop.getInductionVar(), vectors), width);
+  auto inside = scf::IfOp::create(builder, loc, math.less(column, cols), /*withElseRegion=*/false);
+  builder.setInsertionPointToStart(inside.thenBlock());
+  storeOutput(emitter, kernel, output, math.join(row, math.constant(group.columns), math.add(col0, column)), width);
+}
+
+void WgmmaLowering::emitEpilogue(Region &region, const DotGroup &group) {
+  SmallVector<Type> types(4, builder.getIndexType());
+  SmallVector<Location> locs(4, loc);
+  OpBuilder::InsertionGuard guard(builder);
+  Block *block = builder.createBlock(&region, {}, types, locs);
+  Value row0 = block->getArgument(0), col0 = block->getArgument(1);
+  for (int64_t product = 0; product < static_cast<int64_t>(group.dots.size()); ++product) {
+    Value result = group.dots[product]->getResult(0);
+    emitter.bind(result, [this, row0, col0, product, type = typeOf(result)](ValueRange indices, int64_t width) -> Value {
+      SmallVector<DimExpr> lead = getDims(type);
+      lead.pop_back();
+      Value row = emitter.linearize(indices.drop_back(), getTensorType(lead, type.getElementType()));
+      Type f32 = builder.getF32Type();
+      return kernel::TileLoadOp::create(builder, loc, width == 1 ? f32 : Type(VectorType::get({width}, f32)), product,
+                                        math.sub(row, row0), math.sub(indices.back(), col0));
+    });
+  }
+  emitter.clearCache();
+  for (unsigned output : group.outputs)
+    emitOutput(group, output, block->getArguments());
+}
+
+LogicalResult WgmmaLowering::run(const CudaTarget &target, const WgmmaPlan &plan, LaunchShape &launch) {
+  const FusionStructure &structure = kernel.structure;
+  auto lhs = cast<BlockArgument>(behindReshapes(structure.lhs));
+  subTileColumns = plan.swapped ? plan.config[1] : plan.config[3];
+  Value rows = kernel.extent(structure.rows);
+  emitGridWait(kernel);
+  SmallVector<int64_t> columns;
+  MLIRContext *context = builder.getContext();
+  AffineExpr rowsExpr = toLaunchExpr(kernel.fusion, structure.rows);
+  launch.tensorMaps.push_back({lhs.getArgNumber(), structure.contracted, rowsExpr, stepColumns, plan.leftRows});
+  int64_t columnBlocks = 0;
+  for (const DotGroup &group : structure.groups) {
+    columns.push_back(group.columns);
+    columnBlocks += llvm::divideCeil(group.columns, plan.weightRows);
+    for (Operation *dot : group.dots)
+      launch.tensorMaps.push_back({cast<BlockArgument>(getRight(dot)).getArgNumber(), structure.contracted,
+                                   getAffineConstantExpr(group.columns, context), stepColumns, plan.weightRows});
+  }
+  auto wgmma = kernel::WgmmaOp::create(builder, loc, plan.swapped, plan.config, typeOf(lhs).getElementType(), rows,
+                                       math.constant(structure.contracted), columns, structure.groups.size());
+  for (auto [group, region] : llvm::zip_equal(structure.groups, wgmma.getEpilogues()))
+    emitEpilogue(region, group);
+  builder.setInsertionPointAfter(wgmma);
+  AffineExpr one = getAffineConstantExpr(1, context);
+  launch.grid = {rowsExpr.ceilDiv(plan.leftRows) * columnBlocks, one, one};
+  launch.maxBlocks = target.multiprocessors;
+  launch.block = {static_cast<int32_t>(plan.threads), 1, 1};
+  launch.sharedBytes = plan.sharedBytes;
+  return failure(kernel.failed);
+}
+
+LogicalResult mlsys::lowerDotByWgmma(KernelBuilder &kernel, const CudaTarget &target, const WgmmaPlan &plan,
+                                     LaunchShape &launch) {
+  return WgmmaLowering(kernel).run(target, plan, launch);
+}
