@@ -241,6 +241,7 @@ LogicalResult WgmmaLowering::run(const CudaTarget &target, const WgmmaPlan &plan
   AffineExpr one = getAffineConstantExpr(1, context);
   launch.grid = {rowsExpr.ceilDiv(plan.leftRows) * columnBlocks, one, one};
   launch.maxBlocks = target.multiprocessors;
+  kernel.function->setAttr(kernel::tensorMapsAttrName, builder.getI64IntegerAttr(launch.tensorMaps.size()));
   launch.block = {static_cast<int32_t>(plan.threads), 1, 1};
   launch.sharedBytes = plan.sharedBytes;
   return failure(kernel.failed);

@@ -250,7 +250,6 @@ void FunctionLowering::addLaunch(FusionOp fusion, const OutlinedKernel &kernel,
     }
     tensorMaps = builder.getDenseI64ArrayAttr(numbers);
     tensorRows = AffineMapAttr::get(makeMap(rows));
-    function->setAttr(kernel::tensorMapsAttrName, builder.getI64IntegerAttr(rows.size()));
   }
   kernel::LaunchOp::create(
       builder, fusion.getLoc(), function.getName(), operands, kernel.writes,
