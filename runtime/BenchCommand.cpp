@@ -143,6 +143,72 @@ private:
   int64_t chunk, depthChunk;
 };
 
+/// Single tokens of several requests in each step, after `depth` tokens of each in the cache.
+class BatchWork {
+public:
+  BatchWork(LanguageModel &model, const BenchRow &row)
+      : model(model), random(model), steps(row.generatedTokens), depth(row.depth), batch(row.batch),
+        pages(pagesOf(model, row)) {
+    for (int64_t request = 0; request < batch; ++request) {
+      starts.push_back(int32_t(request));
+      for (int64_t page = 0; page < pages; ++page)
+        blockTable.push_back(int32_t(request * pages + page));
+    }
+    starts.push_back(int32_t(batch));
+    slots.resize(size_t(batch));
+    rows.resize(size_t(batch * model.vocabSize()));
+    model.zeroPages(blockTable);
+    for (int64_t request = 0; request < batch; ++request)
+      fill(request);
+  }
+
+  /// Pages of each request.
+  static int64_t pagesOf(const LanguageModel &model, const BenchRow &row) {
+    return (row.depth + row.generatedTokens + model.pageSize() - 1) / model.pageSize();
+  }
+
+  double once(Stopwatch &watch) {
+    std::vector<int64_t> ids = random(steps * batch);
+    watch.start();
+    for (int64_t i = 0; i < steps; ++i) {
+      int64_t position = depth + i;
+      positions.assign(size_t(batch), int32_t(position));
+      lengths.assign(size_t(batch), int32_t(position + 1));
+      for (int64_t request = 0; request < batch; ++request)
+        slots[size_t(request)] = request * pages * model.pageSize() + position;
+      model.step({std::span(ids).subspan(size_t(i * batch), size_t(batch)), positions, slots, starts, lengths,
+                  blockTable, pages, {}},
+                 rows);
+    }
+    return watch.stop();
+  }
+
+private:
+  /// Brings `depth` tokens of a request into the cache.
+  void fill(int64_t request) {
+    int64_t chunk = std::min(model.preferredChunk(), model.maxStepTokens());
+    std::span<const int32_t> table = std::span(blockTable).subspan(size_t(request * pages), size_t(pages));
+    for (int64_t done = 0; done < depth; done += chunk) {
+      int64_t count = std::min(chunk, depth - done);
+      std::vector<int64_t> ids = random(count), places;
+      std::vector<int32_t> at, bounds = {0, int32_t(count)}, length = {int32_t(done + count)};
+      for (int64_t i = done; i < done + count; ++i) {
+        at.push_back(int32_t(i));
+        places.push_back(request * pages * model.pageSize() + i);
+      }
+      model.step({ids, at, places, bounds, length, table, pages, {}},
+                 std::span(rows).first(size_t(model.vocabSize())));
+    }
+  }
+
+  LanguageModel &model;
+  RandomIds random;
+  int64_t steps, depth, batch, pages;
+  std::vector<int32_t> positions, starts, lengths, blockTable;
+  std::vector<int64_t> slots;
+  std::vector<float> rows;
+};
+
 /// Requests of an encoder, of equal length, in as few steps as the model takes.
 class EncoderWork {
 public:
@@ -197,28 +263,37 @@ private:
 
 static std::vector<BenchRow> causalRows(const LanguageModel &model, const BenchRequest &request) {
   std::vector<BenchRow> rows;
-  auto add = [&](int64_t prompt, int64_t generated, int64_t depth) {
+  auto add = [&](int64_t prompt, int64_t generated, int64_t depth, int64_t batch) {
     BenchRow row;
+    row.batch = batch;
     row.promptTokens = prompt;
     row.generatedTokens = generated;
     row.depth = depth;
     if (row.tokens() > 0)
       rows.push_back(row);
   };
-  for (int64_t depth : request.depths) {
-    for (int64_t tokens : request.promptLengths)
-      add(tokens, 0, depth);
-    for (int64_t tokens : request.generateLengths)
-      add(0, tokens, depth);
-  }
-  for (const BenchRow &row : rows)
-    if (int64_t needed = checkedAdd(row.depth, row.tokens()); needed > model.contextLength())
+  for (int64_t depth : request.depths)
+    for (int64_t batch : request.batches) {
+      // Prompts are one request's.
+      if (batch == 1)
+        for (int64_t tokens : request.promptLengths)
+          add(tokens, 0, depth, 1);
+      for (int64_t tokens : request.generateLengths)
+        add(0, tokens, depth, batch);
+    }
+  for (const BenchRow &row : rows) {
+    if (row.batch > mostRequests)
+      throw Error("-b {}: expected at most {} requests", row.batch, mostRequests);
+    if (int64_t needed = checkedAdd(row.depth, row.promptTokens + row.generatedTokens);
+        needed > model.contextLength())
       throw Error("{} needs a context of {} tokens, and this one has {}; use fewer tokens or a "
                   "larger --ctx-size",
                   row.test(), needed, model.contextLength());
-  for (int64_t batch : request.batches)
-    if (batch != 1)
-      throw Error("-b {}: batches are for encoders, and this is a causal language model", batch);
+    if (int64_t needed = row.batch * BatchWork::pagesOf(model, row);
+        row.batch > 1 && needed > model.pageCount())
+      throw Error("{} needs a KV cache of {} tokens, and this one has {}; use a larger --ctx-size", row.test(),
+                  needed * model.pageSize(), model.pageCount() * model.pageSize());
+  }
   return rows;
 }
 
@@ -280,6 +355,10 @@ static Work makeWork(ModelHandle &model, BenchKind kind, BenchRow &row,
     return makeTensorWork(*model.tensors, row, request);
   if (kind == BenchKind::Encoder) {
     auto work = std::make_shared<EncoderWork>(*model.language, row);
+    return [work](Stopwatch &watch) { return work->once(watch); };
+  }
+  if (row.batch > 1) {
+    auto work = std::make_shared<BatchWork>(*model.language, row);
     return [work](Stopwatch &watch) { return work->once(watch); };
   }
   auto work = std::make_shared<CausalWork>(*model.language, row, request.chunk);

@@ -130,7 +130,7 @@ struct BenchRequest {
   std::vector<int64_t> generateLengths = {128};
   /// Tokens that the cache holds already.
   std::vector<int64_t> depths = {0};
-  /// Requests of an encoder in one step.
+  /// Requests in one step: of an encoder, and of a decoder that generates.
   std::vector<int64_t> batches = {1};
   /// Values of the symbols of functions on tensors in place of their hints.
   std::map<std::string, int64_t> symbols;

@@ -42,6 +42,8 @@ public:
   /// The second run of a list captures a CUDA graph, which the later ones launch.
   /// MLSYS_CUDA_GRAPHS=0 turns that off.
   void replay(std::span<const LaunchArgs> launches, std::unique_ptr<LaunchRecording> &recording) override;
+  /// By events between the launches, so that the host's part is not in it.
+  std::vector<double> timeLaunches(std::span<const LaunchArgs> launches) override;
   void synchronize() override;
 
   const GpuInfo &gpu() const { return info; }

@@ -48,6 +48,7 @@ CudaDriver::CudaDriver(SharedLibrary opened) : library(std::move(opened)) {
   library.find(eventDestroy, "cuEventDestroy_v2");
   library.find(eventRecord, "cuEventRecord");
   library.find(eventSynchronize, "cuEventSynchronize");
+  library.find(eventElapsedTime, "cuEventElapsedTime");
   library.find(streamBeginCapture, "cuStreamBeginCapture_v2");
   library.find(streamEndCapture, "cuStreamEndCapture");
   library.find(graphInstantiate, "cuGraphInstantiateWithFlags");

@@ -121,6 +121,7 @@ public:
   int (*eventDestroy)(cuda::Event);
   int (*eventRecord)(cuda::Event, cuda::Stream);
   int (*eventSynchronize)(cuda::Event);
+  int (*eventElapsedTime)(float *, cuda::Event, cuda::Event);
   int (*streamBeginCapture)(cuda::Stream, int mode);
   int (*streamEndCapture)(cuda::Stream, cuda::Graph *);
   int (*graphInstantiate)(cuda::GraphExec *, cuda::Graph, unsigned long long flags);

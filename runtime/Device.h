@@ -108,6 +108,8 @@ public:
   virtual void replay(std::span<const LaunchArgs> launches, std::unique_ptr<LaunchRecording> &) {
     launchAll(launches);
   }
+  /// Runs the launches one after the other and waits for them: the seconds that each took.
+  virtual std::vector<double> timeLaunches(std::span<const LaunchArgs> launches);
   virtual void synchronize() = 0;
 
 private:

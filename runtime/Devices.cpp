@@ -11,6 +11,7 @@
 #include "runtime/HostCudaDevice.h"
 #include "runtime/Program.h"
 
+#include <chrono>
 #include <cstring>
 
 using namespace mlsys;
@@ -22,6 +23,19 @@ void Device::finishDownload(uint64_t ticket, void *destination) {
   std::memcpy(destination, downloads.front().data(), downloads.front().size());
   downloads.pop_front();
   ++firstDownload;
+}
+
+std::vector<double> Device::timeLaunches(std::span<const LaunchArgs> launches) {
+  using Clock = std::chrono::steady_clock;
+  std::vector<double> seconds;
+  synchronize();
+  for (const LaunchArgs &args : launches) {
+    Clock::time_point start = Clock::now();
+    launch(args);
+    synchronize();
+    seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+  }
+  return seconds;
 }
 
 std::unique_ptr<Device> rt::createDevice(const DeviceOptions &options) {

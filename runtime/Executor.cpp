@@ -10,7 +10,6 @@
 #include "runtime/Program.h"
 
 #include <algorithm>
-#include <chrono>
 
 using namespace mlsys;
 using namespace mlsys::rt;
@@ -340,20 +339,15 @@ void Executor::place(const program::Function &function, Binding &binding) {
 }
 
 void Executor::launchAndRecord(const program::Function &function, const Binding &binding) {
-  using Clock = std::chrono::steady_clock;
   ++profile->calls[&function];
-  device.synchronize();
+  std::vector<double> seconds = device.timeLaunches(binding.launches);
   for (size_t i = 0; i < binding.launches.size(); ++i) {
     const program::Launch &launch = *function.launches()->Get(binding.launchIndices[i]);
-    Clock::time_point start = Clock::now();
-    device.launch(binding.launches[i]);
-    device.synchronize();
-    std::chrono::duration<double> elapsed = Clock::now() - start;
     auto count = [&](const program::Expr *expr) {
       return expr ? std::max<int64_t>(0, evaluate(*expr, binding.symbols)) : 0;
     };
-    profile->records.push_back({&function, &launch, target.kernels()->Get(launch.kernel()),
-                                elapsed.count(), count(launch.bytes()), count(launch.flops())});
+    profile->records.push_back({&function, &launch, target.kernels()->Get(launch.kernel()), seconds[i],
+                                count(launch.bytes()), count(launch.flops())});
   }
 }
 

@@ -326,7 +326,7 @@ inline void addBench(CLI::App &app, BenchFlags &flags) {
       ->delimiter(',')
       ->capture_default_str();
   app.add_option("-b,--batch-size", request.batches,
-                 "Requests of an encoder, of -p tokens each; several by commas")
+                 "Requests at once: of an encoder, of -p tokens each; of a decoder, for -n; several by commas")
       ->delimiter(',')
       ->capture_default_str();
   app.add_option("--symbol", flags.symbols,
