@@ -48,7 +48,7 @@ class Sizes:
         self.checked_prompts = [5] if tiny else [5, 64, 300]
         self.attention = (2, 16, 4, 2, 32) if tiny else (1, 8192, 32, 8, 128)
         self.peak = 64 if tiny else 8192
-        self.context = 64 if tiny else max(max(self.prompts) + 64, (self.depth + self.tokens + 64) * max(self.batches))
+        self.context = 256 if tiny else max(max(self.prompts) + 64, (self.depth + self.tokens + 64) * max(self.batches))
 
 
 def pointwise_text(name):
