@@ -82,6 +82,22 @@ TEST_F(CudaDeviceTest, takesTheBestCubinAndLaunchesIt) {
   EXPECT_EQ(takeCalls(), "");
 }
 
+TEST_F(CudaDeviceTest, launchesAreTimedByEvents) {
+  CudaDevice device(0);
+  flatbuffers::FlatBufferBuilder builder;
+  device.load(makeProgram(builder, {{"plain", "text", {{"sm_90a", "A"}}}}));
+  LaunchArgs args;
+  setParameters(0);
+  // The fake says half a millisecond between any two events that have been.
+  std::vector<double> seconds = device.timeLaunches(std::vector<LaunchArgs>{args, args});
+  ASSERT_EQ(seconds.size(), 2u);
+  EXPECT_FLOAT_EQ(float(seconds[0]), 5e-4f);
+  EXPECT_FLOAT_EQ(float(seconds[1]), 5e-4f);
+  std::string calls = takeCalls();
+  EXPECT_LT(calls.find("cuEventRecord"), calls.find("cuLaunchKernelEx")) << calls;
+  EXPECT_LT(calls.rfind("cuLaunchKernelEx"), calls.rfind("cuEventRecord")) << calls;
+}
+
 TEST_F(CudaDeviceTest, tensorMapsFollowTheSymbols) {
   CudaDevice device(0);
   flatbuffers::FlatBufferBuilder builder;
