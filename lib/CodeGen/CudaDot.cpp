@@ -33,8 +33,8 @@ static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(valu
 namespace {
 class DotLowering {
 public:
-  DotLowering(KernelBuilder &kernel)
-      : kernel(kernel), builder(kernel.builder), loc(kernel.loc), emitter(kernel),
+  DotLowering(KernelBuilder &kernel, const CudaTarget &target)
+      : kernel(kernel), target(target), builder(kernel.builder), loc(kernel.loc), emitter(kernel),
         math(emitter.index()), structure(kernel.structure) {}
 
   LogicalResult run(LaunchShape &launch);
@@ -51,11 +51,15 @@ private:
   Value directLhs() const;
   void emitRowStatistics(Value row0, Value rows);
   void emitGroup(const DotGroup &group, const CudaDotTile &tile, Value rows, Value row0, Value col0);
+  BlockArgument rawRows() const;
+  void bindRawRows(const CudaDotTile &tile);
+  void emitPrepare(kernel::ContractOp contract, const CudaDotTile &tile, Value rows);
   void emitPrologue(kernel::ContractOp contract, Value row0);
   void emitEpilogue(kernel::ContractOp contract, const DotGroup &group);
   void emitOutput(const DotGroup &group, unsigned output, ValueRange tileArguments);
 
   KernelBuilder &kernel;
+  const CudaTarget &target;
   OpBuilder &builder;
   Location loc;
   ElementEmitter emitter;
@@ -64,7 +68,10 @@ private:
   /// Reductions of the tile's rows: [row][reduction] in shared memory.
   Value statistics;
   int64_t threads = 0, tileRows = 0;
-  bool isGemv = false;
+  /// gemv or gemv_mma: a block has all rows.
+  bool isGemv = false, isMma = false;
+  /// The tile of the group at hand.
+  const CudaDotTile *current = nullptr;
   /// Products with experts: the block's expert, the list of its rows, and, while an output
   /// is emitted, the row of the tile.
   Value expert, rowList, tileRow;
@@ -75,12 +82,51 @@ private:
 /// prologue to compute.
 Value DotLowering::directLhs() const {
   auto argument = dyn_cast<BlockArgument>(behindReshapes(structure.lhs));
-  return argument ? kernel.inputs[argument.getArgNumber()] : Value();
+  if (!argument)
+    return Value();
+  // gemv_mma takes rows of the weights' type only as they stand.
+  Type element = typeOf(getRight(structure.groups.front().dots.front())).getElementType();
+  if (isMma && typeOf(argument).getElementType() != element)
+    return Value();
+  return kernel.inputs[argument.getArgNumber()];
+}
+
+/// The 16-bit tensor from whose rows a prologue is computed element by element (but for reductions of
+/// whole rows): its rows are read once, and what is computed takes their place. Null when there is none.
+BlockArgument DotLowering::rawRows() const {
+  auto isRows = [&](Value value) {
+    auto type = dyn_cast<RankedTensorType>(value.getType());
+    return type && (type.getElementType().isBF16() || type.getElementType().isF16()) &&
+           getNumElements(type) == structure.rows * DimExpr::constant(structure.contracted);
+  };
+  for (BlockArgument argument : kernel.fusion.getBody().front().getArguments()) {
+    if (!isRows(argument))
+      continue;
+    bool elementwise = true, reaches = false;
+    SmallVector<Value> work{argument};
+    llvm::DenseSet<Value> seen;
+    while (!work.empty() && elementwise) {
+      Value value = work.pop_back_val();
+      if (!seen.insert(value).second)
+        continue;
+      reaches |= value == structure.lhs;
+      for (Operation *user : value.getUsers()) {
+        // What follows the dots is not the prologue's.
+        if (isDot(user) || isa<ReduceOp>(user) || user->hasTrait<OpTrait::IsTerminator>())
+          continue;
+        elementwise &= isElementwise(user) || isa<ReshapeOp>(user);
+        work.append(user->result_begin(), user->result_end());
+      }
+    }
+    if (elementwise && reaches)
+      return argument;
+  }
+  return {};
 }
 
 /// Computes the prologue's reductions for rows [row0, row0 + rows) of the tile.
 void DotLowering::emitRowStatistics(Value row0, Value rows) {
-  RowScope scope = isGemv ? RowScope::Block : RowScope::Warp;
+  RowScope scope = isGemv && !isMma ? RowScope::Block : RowScope::Warp;
   Value thread = kernel::ThreadIdOp::create(builder, loc, builder.getIndexType());
   Value first = math.constant(0), step = math.constant(1);
   if (scope == RowScope::Warp) {
@@ -118,15 +164,53 @@ void DotLowering::emitRowStatistics(Value row0, Value rows) {
   }
 }
 
+/// Elements of the raw rows come from shared memory, where they lie in the staged rows' place.
+void DotLowering::bindRawRows(const CudaDotTile &tile) {
+  BlockArgument raw = rawRows();
+  if (!raw)
+    return;
+  RankedTensorType type = typeOf(raw);
+  Value shared = kernel::SharedOp::create(
+      builder, loc, MemRefType::get({tileRows * tile.stagedStride}, type.getElementType()),
+      tile.stagedOffset);
+  emitter.bind(raw, [this, shared, type, stride = tile.stagedStride](ValueRange indices, int64_t width) {
+    Value linear = emitter.linearize(indices, type), columns = math.constant(structure.contracted);
+    Value at = math.add(math.mul(math.div(linear, columns), stride), math.mod(linear, columns));
+    return emitter.load(shared, at, width);
+  });
+}
+
+/// What a block of gemv_mma does while its first weights come.
+void DotLowering::emitPrepare(kernel::ContractOp contract, const CudaDotTile &tile, Value rows) {
+  builder.createBlock(&contract.getPrepare());
+  kernel::GridWaitOp::create(builder, loc);
+  if (contract.getLhs())
+    return;
+  if (BlockArgument raw = rawRows()) {
+    Value shared = kernel::SharedOp::create(
+        builder, loc, MemRefType::get({tileRows * tile.stagedStride}, typeOf(raw).getElementType()),
+        tile.stagedOffset);
+    kernel::FetchRowsOp::create(builder, loc, kernel.bufferOf(raw), math.min(rows, math.constant(tileRows)),
+                                math.constant(structure.contracted), shared, tile.stagedStride);
+  }
+  bindRawRows(tile);
+  if (statistics)
+    emitRowStatistics(math.constant(0), math.min(rows, math.constant(tileRows)));
+}
+
 void DotLowering::emitPrologue(kernel::ContractOp contract, Value row0) {
   Block *block = builder.createBlock(&contract.getPrologue(), {},
                                      {builder.getIndexType(), builder.getIndexType()}, {loc, loc});
   emitter.clearCache();
   Value linear = math.join(block->getArgument(0), math.constant(structure.contracted),
                            block->getArgument(1));
-  Value value = emitter.emit(structure.lhs, emitter.delinearize(linear, structure.lhs), 1);
-  if (!value.getType().isF32())
-    value = arith::TruncFOp::create(builder, loc, builder.getF32Type(), value);
+  int64_t width = 1;
+  if (isMma && cudaVectorWidth(emitter, {structure.lhs}, structure.contracted) == 8)
+    width = 8;
+  Value value = emitter.emit(structure.lhs, emitter.delinearize(linear, structure.lhs), width);
+  Type f32 = builder.getF32Type();
+  if (!getElementTypeOrSelf(value.getType()).isF32())
+    value = arith::TruncFOp::create(builder, loc, width == 1 ? f32 : Type(VectorType::get({width}, f32)), value);
   kernel::YieldOp::create(builder, loc, value);
 }
 
@@ -154,6 +238,11 @@ void DotLowering::emitOutput(const DotGroup &group, unsigned output, ValueRange 
     row = arith::IndexCastOp::create(builder, loc, builder.getIndexType(),
                                      memref::LoadOp::create(builder, loc, rowList, tileRow).getResult());
   }
+  if (current->half) {
+    // The second half of the tile's columns lies further on.
+    int64_t columns = current->columns / 2;
+    n = math.add(n, math.mul(math.div(n, columns), current->half - columns));
+  }
   Value linear = math.join(row, math.constant(group.columns), math.add(col0, n));
   storeOutput(emitter, kernel, output, linear, width);
 }
@@ -172,9 +261,12 @@ void DotLowering::emitEpilogue(kernel::ContractOp contract, const DotGroup &grou
       Value row = emitter.linearize(indices.drop_back(), getTensorType(lead, type.getElementType()));
       row = rowList ? tileRow : math.sub(row, row0);
       Type f32 = builder.getF32Type();
+      Value column = math.sub(indices.back(), col0);
+      if (int64_t half = current->half)
+        column = math.sub(column, math.mul(math.div(column, half), half - current->columns / 2));
       return kernel::TileLoadOp::create(
           builder, loc, width == 1 ? f32 : Type(VectorType::get({width}, f32)), product,
-          row, math.sub(indices.back(), col0));
+          row, column);
     });
   }
   emitter.clearCache();
@@ -191,12 +283,22 @@ void DotLowering::emitGroup(const DotGroup &group, const CudaDotTile &tile, Valu
   if (expert)
     offset = math.mul(expert, group.columns * structure.contracted);
   auto contract = kernel::ContractOp::create(
-      builder, loc, tile.gemv ? "gemv" : "matmul", tile.config, weights, lhs, rowList,
+      builder, loc, tile.method, tile.config, weights, lhs, rowList,
       structure.rowsPerLeft, offset, rows, math.constant(group.columns),
       math.constant(structure.contracted), row0, col0);
   OpBuilder::InsertionGuard guard(builder);
-  if (!lhs)
+  current = &tile;
+  if (isMma && !structure.experts)
+    emitPrepare(contract, tile, rows);
+  if (!lhs) {
+    if (isMma) {
+      builder.setInsertionPoint(contract);
+      bindRawRows(tile);
+    }
     emitPrologue(contract, row0);
+  }
+  if (BlockArgument raw = isMma ? rawRows() : BlockArgument())
+    emitter.unbind(raw);
   emitEpilogue(contract, group);
 }
 
@@ -206,7 +308,13 @@ void DotLowering::emitGroups(const CudaDotPlan &plan, Value rows, Value row0) {
   int64_t blocks = 0;
   for (auto [group, tile] : llvm::zip_equal(structure.groups, plan.tiles)) {
     int64_t count = llvm::divideCeil(group.columns, tile.columns);
-    Value col0 = math.mul(math.sub(block, math.constant(blocks)), tile.columns);
+    Value number = math.sub(block, math.constant(blocks)), col0 = math.mul(number, tile.columns);
+    if (tile.half) {
+      // Blocks stand side by side in the first half of a group of mixed columns.
+      int64_t columns = tile.columns / 2, inHalf = tile.half / columns;
+      col0 = math.add(math.mul(math.div(number, inHalf), group.mixing),
+                      math.mul(math.mod(number, inHalf), columns));
+    }
     if (structure.groups.size() == 1) {
       emitGroup(group, tile, rows, row0, col0);
     } else {
@@ -270,7 +378,9 @@ FailureOr<CudaDotPlan> DotLowering::planTiles() {
     int64_t tokens = llvm::divideCeil(*rows, std::max<int64_t>(1, typeOf(structure.experts).getShape().back()));
     rows = std::clamp<int64_t>(llvm::divideCeil(2 * *rows, structure.numExperts), 1, std::max<int64_t>(1, tokens));
   }
-  FailureOr<CudaDotPlan> plan = selectCudaTiles(structure, element, rows);
+  auto argument = dyn_cast<BlockArgument>(behindReshapes(structure.lhs));
+  bool direct = argument && typeOf(argument).getElementType() == element;
+  FailureOr<CudaDotPlan> plan = selectCudaTiles(structure, element, rows, direct, target);
   if (failed(plan))
     return kernel.fusion.emitOpError("has groups of columns too wide for a CUDA tile");
   return plan;
@@ -282,12 +392,16 @@ LogicalResult DotLowering::run(LaunchShape &launch) {
     return failure();
   threads = plan->threads;
   tileRows = plan->rows;
-  isGemv = plan->tiles.front().gemv;
+  isMma = plan->tiles.front().method == "gemv_mma";
+  isGemv = isMma || plan->tiles.front().method == "gemv";
 
   MLIRContext *context = builder.getContext();
   AffineExpr one = getAffineConstantExpr(1, context), rowBlocks = one;
   int64_t sharedBytes = plan->sharedBytes;
-  emitGridWait(kernel);
+  if (isMma && !structure.experts)
+    kernel::GridLaunchOp::create(builder, loc); // waits when its first weights are under way
+  else
+    emitGridWait(kernel);
   if (structure.experts) {
     emitExpertTiles(*plan, sharedBytes);
     sharedBytes += llvm::alignTo(tileRows * 4, 16);
@@ -307,7 +421,7 @@ LogicalResult DotLowering::run(LaunchShape &launch) {
       row0 = math.mul(kernel::BlockIdOp::create(builder, loc, builder.getIndexType(), 1), tileRows);
       rowBlocks = toLaunchExpr(kernel.fusion, structure.rows).ceilDiv(tileRows);
     }
-    if (statistics) {
+    if (statistics && !isMma) {
       Value left = math.sub(kernel.extent(structure.rows), row0);
       emitRowStatistics(row0, math.min(left, math.constant(tileRows)));
     }
@@ -326,5 +440,5 @@ LogicalResult mlsys::lowerDotForCuda(KernelBuilder &kernel, const CudaTarget &ta
                                     LaunchShape &launch) {
   if (std::optional<WgmmaPlan> plan = selectWgmma(kernel, target))
     return lowerDotByWgmma(kernel, target, *plan, launch);
-  return DotLowering(kernel).run(launch);
+  return DotLowering(kernel, target).run(launch);
 }

@@ -71,8 +71,14 @@ LogicalResult CudaPrinter::printKernelOp(kernel::CollectRowsOp op) {
   return success();
 }
 
+LogicalResult CudaPrinter::printKernelOp(kernel::FetchRowsOp op) {
+  line() << "fetch_rows(" << name(op.getShared()) << ", " << name(op.getSource()) << ", "
+         << name(op.getRows()) << ", " << name(op.getColumns()) << ", " << op.getStride() << ");\n";
+  return success();
+}
+
 LogicalResult CudaPrinter::printKernelOp(kernel::ContractOp op) {
-  bool gemv = op.getMethod() == "gemv";
+  bool mma = op.getMethod() == "gemv_mma", gemv = mma || op.getMethod() == "gemv";
   FailureOr<std::string> element =
       typeName(cast<MemRefType>(op.getWeights().front().getType()).getElementType(), op);
   if (failed(element))
@@ -80,7 +86,7 @@ LogicalResult CudaPrinter::printKernelOp(kernel::ContractOp op) {
   std::string config;
   for (int32_t value : op.getConfig())
     config += (config.empty() ? "" : ", ") + std::to_string(value);
-  line() << op.getMethod() << "<" << (gemv ? "GemvConfig<" : "MatmulConfig<") << config << ">, "
+  line() << op.getMethod() << "<" << (mma ? "GemvMmaConfig<" : gemv ? "GemvConfig<" : "MatmulConfig<") << config << ">, "
          << *element << ">(\n";
   indent += 4;
   if (op.getLhs()) {
@@ -97,7 +103,10 @@ LogicalResult CudaPrinter::printKernelOp(kernel::ContractOp op) {
     Block &prologue = op.getPrologue().front();
     names[prologue.getArgument(0)] = "m";
     names[prologue.getArgument(1)] = "k";
-    line() << "[&](i64 m, i64 k) -> float {\n";
+    FailureOr<std::string> value = typeName(prologue.getTerminator()->getOperand(0).getType(), op);
+    if (failed(value))
+      return failure();
+    line() << "[&](i64 m, i64 k) -> " << *value << " {\n";
     if (failed(printBlock(prologue, [&](Operation *yield) {
           line() << "return " << name(yield->getOperand(0)) << ";\n";
           return success();
@@ -115,6 +124,14 @@ LogicalResult CudaPrinter::printKernelOp(kernel::ContractOp op) {
     out << "(int)" << name(op.getRow0()) << ", ";
   out << "(int)" << name(op.getCol0()) << ",\n";
 
+  if (mma && op.getPrepare().empty()) {
+    line() << "[] {},\n";
+  } else if (mma) {
+    line() << "[&] {\n";
+    if (failed(printBlock(op.getPrepare().front(), [](Operation *) { return success(); })))
+      return failure();
+    line() << "},\n";
+  }
   if (failed(printEpilogue(op.getEpilogue().front())))
     return failure();
   line() << "});\n";

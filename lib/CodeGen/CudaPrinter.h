@@ -52,6 +52,7 @@ private:
   mlir::LogicalResult printEpilogue(mlir::Block &epilogue);
   mlir::LogicalResult printKernelOp(kernel::WgmmaOp op);
   mlir::LogicalResult printKernelOp(kernel::CollectRowsOp op);
+  mlir::LogicalResult printKernelOp(kernel::FetchRowsOp op);
   mlir::LogicalResult printKernelOp(kernel::TileLoadOp op);
   mlir::LogicalResult printKernelOp(kernel::AttentionOp op);
 

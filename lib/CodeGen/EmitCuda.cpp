@@ -385,7 +385,7 @@ LogicalResult CudaPrinter::printOp(Operation *op) {
       .Case([&](scf::ForOp loop) { return printFor(loop); })
       .Case([&](scf::IfOp branch) { return printIf(branch); })
       .Case<kernel::BlockIdOp, kernel::ThreadIdOp, kernel::BarrierOp, kernel::GridWaitOp, kernel::GridLaunchOp, kernel::SharedOp,
-            kernel::ReduceOp, kernel::ContractOp, kernel::WgmmaOp, kernel::CollectRowsOp, kernel::TileLoadOp, kernel::AttentionOp>(
+            kernel::ReduceOp, kernel::ContractOp, kernel::WgmmaOp, kernel::CollectRowsOp, kernel::FetchRowsOp, kernel::TileLoadOp, kernel::AttentionOp>(
           [&](auto kernelOp) { return printKernelOp(kernelOp); })
       .Default([&](Operation *other) -> LogicalResult {
         if (other->getNumResults() == 1 && other->getNumRegions() == 0)
@@ -394,13 +394,23 @@ LogicalResult CudaPrinter::printOp(Operation *op) {
       });
 }
 
+/// How many blocks of a kernel a multiprocessor must have room for. One is enough: without the 1, ptxas
+/// spills registers to have more. Two blocks of gemv_mma, though, hide each other's start and end.
+static int64_t countBlocks(kernel::FuncOp function, int64_t threads) {
+  bool mma = false, other = false;
+  function.walk([&](kernel::ContractOp contract) {
+    (contract.getMethod() == "gemv_mma" ? mma : other) = true;
+  });
+  return mma && !other ? std::max<int64_t>(1, 512 / threads) : 1;
+}
+
 LogicalResult CudaPrinter::printFunction(kernel::FuncOp function, int64_t threads) {
   for (StringRef file : includes(function))
     out << "#include \"mlsys/" << file << "\"\n";
-  out << "\nextern \"C\" __global__ void __launch_bounds__(" << threads << ", 1) "
+  out << "\nextern \"C\" __global__ void __launch_bounds__(" << threads << ", "
+      << countBlocks(function, threads) << ") "
       << function.getSymName() << "(";
-  // One block a multiprocessor is enough: without the 1, ptxas spills registers to have
-  // more. A buffer that the kernel only reads is still no `const __restrict__`: an
+  // A buffer that the kernel only reads is still no `const __restrict__`: an
   // earlier kernel may have written it.
   Block &entry = function.getBody().front();
   for (BlockArgument argument : entry.getArguments()) {
@@ -424,14 +434,16 @@ LogicalResult CudaPrinter::printFunction(kernel::FuncOp function, int64_t thread
 
 SmallVector<StringRef> CudaPrinter::includes(kernel::FuncOp function) {
   SmallVector<StringRef> files{"types.cuh", "math.cuh"};
-  bool reduce = false, matmul = false, gemv = false, experts = false, attention = false, wgmma = false;
+  bool reduce = false, matmul = false, gemv = false, gemvMma = false, experts = false, attention = false, wgmma = false;
   function.walk([&](Operation *op) {
     reduce |= isa<kernel::ReduceOp>(op);
     experts |= isa<kernel::CollectRowsOp>(op);
     attention |= isa<kernel::AttentionOp>(op);
     wgmma |= isa<kernel::WgmmaOp>(op);
     if (auto contract = dyn_cast<kernel::ContractOp>(op))
-      (contract.getMethod() == "gemv" ? gemv : matmul) = true;
+      (contract.getMethod() == "gemv"       ? gemv
+       : contract.getMethod() == "gemv_mma" ? gemvMma
+                                            : matmul) = true;
   });
   if (reduce)
     files.push_back("reduce.cuh");
@@ -441,6 +453,8 @@ SmallVector<StringRef> CudaPrinter::includes(kernel::FuncOp function) {
     files.push_back("gemv.cuh");
   if (wgmma)
     files.push_back("matmul_wgmma.cuh");
+  if (gemvMma)
+    files.push_back("gemv_mma.cuh");
   if (experts)
     files.push_back("experts.cuh");
   if (attention)

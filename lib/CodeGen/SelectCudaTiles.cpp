@@ -49,7 +49,7 @@ static std::optional<CudaDotPlan> planGemv(const FusionStructure &structure, int
       fits &= columns <= maxTileColumns && columns / warps * tileRows * products <= maxThreadSums;
       int32_t chunk = tileRows >= 8 ? 512 : 1024;
       CudaDotTile tile;
-      tile.gemv = true;
+      tile.method = "gemv";
       tile.columns = columns;
       tile.config = {static_cast<int32_t>(tileRows), static_cast<int32_t>(columns),
                      static_cast<int32_t>(warps), chunk};
@@ -63,8 +63,13 @@ static std::optional<CudaDotPlan> planGemv(const FusionStructure &structure, int
 }
 
 FailureOr<CudaDotPlan> mlsys::selectCudaTiles(const FusionStructure &structure, Type element,
-                                              std::optional<int64_t> rows) {
-  if (rows && *rows <= maxGemvRows)
+                                              std::optional<int64_t> rows, bool direct,
+                                              const CudaTarget &target) {
+  bool few = rows && *rows >= 1 && *rows <= maxGemvRows;
+  if (few && !element.isF32() && (direct || !structure.experts))
+    if (std::optional<CudaDotPlan> plan = planGemvMma(structure, *rows, direct, target))
+      return *plan;
+  if (few)
     if (std::optional<CudaDotPlan> plan = planGemv(structure, *rows))
       return *plan;
 

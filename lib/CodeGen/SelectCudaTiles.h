@@ -5,17 +5,24 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
+#include "mlsys/CodeGen/CudaTarget.h"
 #include "mlsys/IR/FusionAnalysis.h"
 
 namespace mlsys {
 
 /// The template of the device library and its constants for one dot group.
 struct CudaDotTile {
-  bool gemv = false;
-  /// gemv: rows, BN, warps, chunk. matmul: BM, BN, BK, stages, warpsM, warpsN.
+  /// "gemv_mma", "gemv" or "matmul", as in kernel.contract.
+  llvm::StringRef method = "matmul";
+  /// gemv_mma: rows, tiles at once, tiles one after the other, warps, unroll, half. gemv: rows, BN,
+  /// warps, chunk. matmul: BM, BN, BK, stages, warpsM, warpsN.
   llvm::SmallVector<int32_t> config;
-  /// BN: a multiple of the group's mixing.
+  /// BN: a multiple of the group's mixing, unless `half` is not 0.
   int64_t columns = 0;
+  /// gemv_mma, not 0: the tile has columns / 2 columns and those that lie `half` further on.
+  int64_t half = 0;
+  /// gemv_mma: where a computed left side is in shared memory, and from row to row, in elements.
+  int64_t stagedOffset = 0, stagedStride = 0;
 };
 
 /// The tiles of all groups of a fusion, which run in blocks of the same size.
@@ -28,9 +35,19 @@ struct CudaDotPlan {
   int64_t sharedBytes = 0;
 };
 
-/// Chooses by shape and type alone: gemv when `rows` is known and small, matmul otherwise.
-/// `element` is f32, f16 or bf16. Fails when a group mixes more columns than a tile has.
+/// Chooses by shape, type and target alone: gemv when `rows` is known and small, matmul otherwise.
+/// `element` is f32, f16 or bf16; `direct`: the left side is a buffer of this type. Fails when a
+/// group mixes more columns than a tile has.
 llvm::FailureOr<CudaDotPlan> selectCudaTiles(const graph::FusionStructure &structure,
-                                             mlir::Type element, std::optional<int64_t> rows);
+                                             mlir::Type element, std::optional<int64_t> rows,
+                                             bool direct, const CudaTarget &target);
+
+/// Tiles of gemv_mma.cuh for every group; nothing when they do not suit. `rows` is at most 16.
+std::optional<CudaDotPlan> planGemvMma(const graph::FusionStructure &structure, int64_t rows,
+                                       bool direct, const CudaTarget &target);
+
+/// True when an output of the group at a column reads the dots at this column and, in the same
+/// aligned group of `mixing`, at the one half of the group away: a rotary embedding of whole heads.
+bool readsPairsOfColumns(const graph::FusionStructure &structure, const graph::DotGroup &group);
 
 } // namespace mlsys

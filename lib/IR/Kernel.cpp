@@ -126,9 +126,9 @@ static bool hasPrologue(ContractOp op) {
 }
 
 LogicalResult ContractOp::verify() {
-  bool gemv = getMethod() == "gemv";
-  if (!gemv && getMethod() != "matmul")
-    return emitOpError("method '") << getMethod() << "' is not matmul or gemv";
+  bool gemv = getMethod() == "gemv", mma = getMethod() == "gemv_mma";
+  if (!gemv && !mma && getMethod() != "matmul")
+    return emitOpError("method '") << getMethod() << "' is not matmul, gemv or gemv_mma";
   size_t numConstants = gemv ? 4 : 6;
   if (getConfig().size() != numConstants)
     return emitOpError() << getMethod() << " takes " << numConstants << " constants instead of "
@@ -139,6 +139,8 @@ LogicalResult ContractOp::verify() {
     return emitOpError("has weights of different types");
   if ((getLhs() != nullptr) == hasPrologue(*this))
     return emitOpError("needs either a left side or a prologue");
+  if (!mma && !getPrepare().empty())
+    return emitOpError() << getMethod() << " prepares nothing";
   if (getRows() && !getLhs())
     return emitOpError("lists rows of a left side that it does not have");
   return success();

@@ -130,7 +130,7 @@ func.func @longest_row(%x: tensor<6x32768xf32>) -> tensor<6x32768xf32> {
 // CHECK:         block_sum(
 // CHECK:         bar_sync();
 // CHECK:         gemv<GemvConfig<2, 16, 8, 1024>, f32>(
-// CHECK:             [&](i64 m, i64 k) -> float {
+// CHECK:             [&](i64 m, i64 k) -> f32 {
 // CHECK:               [[S]][m]
 // CHECK:             weights((const f32 *)a1,
 // CHECK:               tile.template load<4>(0,

@@ -211,7 +211,7 @@ kernel.func @products(%x: memref<?xbf16>, %g: memref<?xbf16>, %u: memref<?xbf16>
 // CHECK-LABEL: // prologue
 // CHECK:       #include "mlsys/gemv.cuh"
 // CHECK:         gemv<GemvConfig<4, 16, 8, 1024>, f32>(
-// CHECK-NEXT:        [&](i64 m, i64 k) -> float {
+// CHECK-NEXT:        [&](i64 m, i64 k) -> f32 {
 // CHECK-NEXT:          const auto [[X:v[0-9]+]] = a0[k];
 // CHECK-NEXT:          return [[X]];
 // CHECK-NEXT:        },

@@ -47,11 +47,11 @@ func.func @prefill(%x: tensor<?x64xbf16, #graph.dims<[T, 64]>>, %i: tensor<?x2xi
 
 // With fewer rows than experts a block or task stands for a row; two experts' matrices are read.
 // LAUNCH-LABEL: func.func @decode
-// LAUNCH:         kernel.launch @dot_1({{.*}}) writes [4] grid #[[ROWS]] {{.*}} block [256, 1, 1] {bytes = #[[CHOSEN]],
+// LAUNCH:         kernel.launch @dot_1({{.*}}) writes [4] grid #[[ROWS]] {{.*}} block [64, 1, 1] {bytes = #[[CHOSEN]],
 // CHECK-LABEL: // dot_1
 // CHECK:         [[ROW:v[0-9]+]] = (i64)block_y();
 // CHECK:         a3[[[ROW]]]
-// CHECK:         gemv<GemvConfig<1, 16, 8, 1024>, bf16>(
+// CHECK:         gemv_mma<GemvMmaConfig<1, 1, 1, 2, 2, 0>, bf16>(
 // CHECK-NEXT:          GatheredRows<bf16>{a0,
 // CPU-LABEL: func.func @decode
 // CPU:         kernel.launch @dot_1(

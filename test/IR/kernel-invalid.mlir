@@ -177,7 +177,7 @@ kernel.func @wgmma_epilogue(%n: index) attributes {target = "cuda", kind = "dot"
 // -----
 
 kernel.func @contract_method(%x: memref<?xf32>, %w: memref<?xf32>, %h: memref<?xf16>, %n: index) attributes {target = "cuda", kind = "dot"} {
-  // expected-error @below {{method 'conv' is not matmul or gemv}}
+  // expected-error @below {{method 'conv' is not matmul, gemv or gemv_mma}}
   kernel.contract "conv" [1, 16, 8, 1024] weights(%w : memref<?xf32>) lhs(%x : memref<?xf32>) shape(%n, %n, %n) at(%n, %n) prologue { } epilogue { ^bb0(%r: index, %c: index, %rs: index, %cs: index): }
   kernel.return
 }
@@ -192,9 +192,18 @@ kernel.func @contract_config(%x: memref<?xf32>, %w: memref<?xf32>, %h: memref<?x
 
 // -----
 
+kernel.func @contract_prepare(%x: memref<?xf32>, %w: memref<?xf32>, %n: index) attributes {target = "cuda", kind = "dot"} {
+  // expected-error @below {{gemv prepares nothing}}
+  kernel.contract "gemv" [1, 16, 8, 256] weights(%w : memref<?xf32>) lhs(%x : memref<?xf32>) shape(%n, %n, %n) at(%n, %n) prepare { kernel.grid_wait } prologue { } epilogue { ^bb0(%r: index, %c: index, %rs: index, %cs: index): }
+  kernel.return
+}
+
+// -----
+
 kernel.func @contract_weights(%x: memref<?xf32>, %w: memref<?xf32>, %h: memref<?xf16>, %n: index) attributes {target = "cuda", kind = "dot"} {
   // expected-error @below {{has no weight}}
   "kernel.contract"(%x, %n, %n, %n, %n, %n) <{method = "matmul", config = array<i32: 64, 64, 32, 3, 2, 2>, operandSegmentSizes = array<i32: 0, 1, 0, 0, 1, 1, 1, 1, 1>}> ({
+  }, {
   }, {
   ^bb0(%r: index, %c: index, %rs: index, %cs: index):
   }) : (memref<?xf32>, index, index, index, index, index) -> ()

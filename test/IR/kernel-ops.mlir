@@ -74,6 +74,33 @@ kernel.func @expert(%x: memref<?xf32>, %w: memref<?xf32>, %e: memref<?xi32>, %m:
   kernel.return
 }
 
+// CHECK-LABEL: kernel.func @few
+kernel.func @few(%x: memref<?xbf16>, %w: memref<?xbf16>, %m: index) attributes {target = "cuda", kind = "dot"} {
+  %c0 = arith.constant 0 : index
+  %c64 = arith.constant 64 : index
+  // CHECK: %[[ROWS:.*]] = kernel.shared 1024 : memref<192xbf16>
+  %s = kernel.shared 1024 : memref<192xbf16>
+  // CHECK: kernel.contract "gemv_mma" [2, 1, 1, 2, 4, 0] weights(%{{.*}} : memref<?xbf16>) shape(%{{.*}}, %{{.*}}, %{{.*}}) at(%{{.*}}, %{{.*}}) prepare {
+  // CHECK-NEXT: kernel.grid_wait
+  // CHECK-NEXT: kernel.fetch_rows %{{.*}}[%{{.*}}, %{{.*}}] into %[[ROWS]] stride 96 : memref<?xbf16>, memref<192xbf16>
+  // CHECK-NEXT: } prologue {
+  kernel.contract "gemv_mma" [2, 1, 1, 2, 4, 0] weights(%w : memref<?xbf16>) shape(%m, %m, %c64) at(%c0, %c0)
+    prepare {
+      kernel.grid_wait
+      kernel.fetch_rows %x[%m, %c64] into %s stride 96 : memref<?xbf16>, memref<192xbf16>
+    } prologue {
+    ^bb0(%row: index, %k: index):
+      %at = arith.addi %row, %k : index
+      %v = vector.load %s[%at] : memref<192xbf16>, vector<8xbf16>
+      %e = arith.extf %v : vector<8xbf16> to vector<8xf32>
+      // CHECK: kernel.yield %{{.*}} : vector<8xf32>
+      kernel.yield %e : vector<8xf32>
+    } epilogue {
+    ^bb0(%row: index, %column: index, %rows: index, %columns: index):
+    }
+  kernel.return
+}
+
 // CHECK-LABEL: kernel.func @tile
 // CHECK-SAME:    (%[[X:.*]]: memref<?xf32>, %[[W:.*]]: memref<?xbf16>, %[[V:.*]]: memref<?xbf16>, %[[Y:.*]]: memref<?xf32>, %[[M:.*]]: index)
 kernel.func @tile(%x: memref<?xf32>, %w: memref<?xbf16>, %v: memref<?xbf16>, %y: memref<?xf32>, %m: index) attributes {target = "cuda", kind = "dot"} {

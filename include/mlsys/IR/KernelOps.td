@@ -261,8 +261,10 @@ def Kernel_ContractOp : Kernel_Op<"contract", [SingleBlock, NoTerminator, AttrSi
   let description = [{
     A[m, k] * W[n, k]^T for each weight W. `method` and `config` name a template of runtime/device
     with its constants: matmul [BM, BN, BK, stages, warpsM, warpsN], gemv [rows, BN, warps,
-    chunk]. A is the row-major buffer `lhs`, or what the prologue computes for (%m, %k) as f32. The
-    epilogue's arguments are the tile's first row and column and its numbers of rows and
+    chunk], gemv_mma [rows, tiles at once, tiles, warps, unroll, half]. A is the row-major buffer
+    `lhs`, or what the prologue computes for (%m, %k) as f32 (gemv_mma: or as a vector of it and the
+    elements after it). What stands in `prepare` (gemv_mma only) runs when the first weights are under
+    way: it waits for the kernels before and computes what the prologue reads. The epilogue's arguments are the tile's first row and column and its numbers of rows and
     columns inside the matrix; it reads sums with `kernel.tile_load`. With `rows`, row m is
     row `rows[m] / rows_per_left` of `lhs`; with `offset`, the weights begin at that element.
 
@@ -276,12 +278,13 @@ def Kernel_ContractOp : Kernel_Op<"contract", [SingleBlock, NoTerminator, AttrSi
                        Optional<Kernel_FlatBuffer>:$rows,
                        DefaultValuedAttr<I64Attr, "1">:$rows_per_left, Optional<Index>:$offset,
                        Index:$m, Index:$n, Index:$k, Index:$row0, Index:$col0);
-  let regions = (region MaxSizedRegion<1>:$prologue, SizedRegion<1>:$epilogue);
+  let regions = (region MaxSizedRegion<1>:$prepare, MaxSizedRegion<1>:$prologue,
+                        SizedRegion<1>:$epilogue);
   let assemblyFormat = [{
     $method $config `weights` `(` $weights `:` type($weights) `)` (`lhs` `(` $lhs^ `:` type($lhs) `)`)?
     (`rows` `(` $rows^ `:` type($rows) `)`)? (`offset` `(` $offset^ `)`)?
     `shape` `(` $m `,` $n `,` $k `)` `at` `(` $row0 `,` $col0 `)` attr-dict-with-keyword
-    `prologue` $prologue `epilogue` $epilogue
+    (`prepare` $prepare^)? `prologue` $prologue `epilogue` $epilogue
   }];
   let hasVerifier = 1;
   let hasRegionVerifier = 1;
@@ -312,6 +315,24 @@ def Kernel_WgmmaOp : Kernel_Op<"wgmma", [SingleBlock, NoTerminator]> {
   }];
   let hasVerifier = 1;
   let hasRegionVerifier = 1;
+}
+
+def Kernel_FetchRowsOp : Kernel_Op<"fetch_rows"> {
+  let summary = "Brings the first rows of a buffer to shared memory";
+  let description = [{
+    `rows` rows of `columns` elements, which lie `stride` elements apart there. All threads of the block
+    take part, and see all of it afterwards.
+
+    ```mlir
+    kernel.fetch_rows %x [%rows, %columns] into %shared stride 4128 : memref<?xbf16>, memref<4128xbf16>
+    ```
+  }];
+  let arguments = (ins Kernel_FlatBuffer:$source, Index:$rows, Index:$columns, Kernel_FlatBuffer:$shared,
+                       I64Attr:$stride);
+  let assemblyFormat = [{
+    $source `[` $rows `,` $columns `]` `into` $shared `stride` $stride attr-dict
+    `:` type($source) `,` type($shared)
+  }];
 }
 
 def Kernel_CollectRowsOp : Kernel_Op<"collect_rows"> {
@@ -352,9 +373,9 @@ def Kernel_TileLoadOp : Kernel_Op<"tile_load", [Pure]> {
 }
 
 def Kernel_YieldOp : Kernel_Op<"yield", [Pure, Terminator, HasParent<"ContractOp">]> {
-  let summary = "The element that a prologue computes";
+  let summary = "The elements that a prologue computes";
   let description = "Ends the prologue of a `kernel.contract`.";
-  let arguments = (ins F32:$value);
+  let arguments = (ins AnyTypeOf<[F32, VectorOfRankAndType<[1], [F32]>]>:$value);
   let assemblyFormat = "$value attr-dict `:` type($value)";
 }
 

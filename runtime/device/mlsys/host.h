@@ -184,6 +184,27 @@ template <class Op, class T> inline T warp_fold(T value) {
 }
 
 //===----------------------------------------------------------------------===//
+// Memory that is read once
+//===----------------------------------------------------------------------===//
+
+inline bytes16 load_stream(const void *p) {
+  check_alignment(p, 16, "load");
+  bytes16 result;
+  __builtin_memcpy(&result, p, 16);
+  return result;
+}
+/// Reads the ends, so that memory that is not the kernel's shows.
+inline void prefetch_l2(const void *p, int bytes) {
+  check_alignment(p, 16, "load");
+  if (bytes % 16)
+    mlsys::host::current->fail(mlsys::host::current, "prefetch of a size that is no multiple of 16");
+  if (bytes > 0) {
+    (void)*(const volatile u8 *)p;
+    (void)*((const volatile u8 *)p + bytes - 1);
+  }
+}
+
+//===----------------------------------------------------------------------===//
 // Asynchronous copies
 //===----------------------------------------------------------------------===//
 

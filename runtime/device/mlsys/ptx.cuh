@@ -138,6 +138,26 @@ template <class Op, class T> MLSYS_INLINE T warp_fold(T value) {
 }
 
 //===----------------------------------------------------------------------===//
+// Memory that is read once
+//===----------------------------------------------------------------------===//
+
+/// 16 bytes that no kernel of the program writes and nobody reads again soon: past the L1 cache. Stays
+/// where it stands among other such loads and waits.
+MLSYS_INLINE bytes16 load_stream(const void *p) {
+  bytes16 result;
+  asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(result.x), "=r"(result.y), "=r"(result.z), "=r"(result.w)
+               : "l"(p));
+  return result;
+}
+/// Starts to bring `bytes` (a multiple of 16, p aligned to 16) to the L2 cache, where a GPU can.
+MLSYS_INLINE void prefetch_l2(const void *p, int bytes) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(p), "r"(bytes) : "memory");
+#endif
+}
+
+//===----------------------------------------------------------------------===//
 // Asynchronous copies
 //===----------------------------------------------------------------------===//
 

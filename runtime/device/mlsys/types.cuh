@@ -72,6 +72,17 @@ struct f16 {
   explicit operator float() const;
 };
 
+/// 4, 8 and 16 bytes that move in one instruction.
+struct alignas(4) bytes4 {
+  u32 x;
+};
+struct alignas(8) bytes8 {
+  u32 x, y;
+};
+struct alignas(16) bytes16 {
+  u32 x, y, z, w;
+};
+
 #ifdef MLSYS_HOST
 #include "mlsys/host.h"
 #define MLSYS_UNROLL
@@ -240,17 +251,6 @@ MLSYS_VEC_UNARY(~)
 //===----------------------------------------------------------------------===//
 // Memory
 //===----------------------------------------------------------------------===//
-
-/// 4, 8 and 16 bytes that move in one instruction.
-struct alignas(4) bytes4 {
-  u32 x;
-};
-struct alignas(8) bytes8 {
-  u32 x, y;
-};
-struct alignas(16) bytes16 {
-  u32 x, y, z, w;
-};
 
 /// The type that moves `bytes` at a time, or void when there is none.
 template <int bytes> struct mover {
