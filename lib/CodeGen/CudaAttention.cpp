@@ -4,8 +4,14 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Chooses among the templates of attention.cuh: decode when each request has one
+// Chooses among the templates of attention.cuh and attention_decode.cuh: decode when each request has one
 // query, prefill otherwise, plain without a cache.
+//
+// In decode, blocks do parts of a fixed number of keys, so that a long context of few requests keeps all
+// multiprocessors busy, and a second kernel joins them. The last block to arrive could do so instead; but it
+// costs as much: a fence, an atomic addition and reading the parts take as long as a kernel that has
+// been launched already (griddepcontrol) takes to go on, and counters must be zero before the first launch and after a
+// failed one. When the block table has room for one part only, the second launch is skipped.
 //
 //===----------------------------------------------------------------------===//
 
@@ -13,13 +19,15 @@
 
 #include "mlsys/CodeGen/CacheLayout.h"
 
+#include "llvm/Support/MathExtras.h"
+
 using namespace mlir;
 using namespace mlsys;
 using namespace mlsys::graph;
 
 static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
 
-static constexpr int64_t maxHeadDim = 256, maxDecodeHeads = 8;
+static constexpr int64_t maxHeadDim = 256;
 
 /// PrefillConfig of attention.cuh: tensor cores take 16-bit queries and keys of one type.
 static bool usesTensorCores(Type element, Type keyElement) {
@@ -32,8 +40,86 @@ static int64_t prefillSharedBytes(bool tensorCores, int64_t dim) {
   int64_t keys = dim <= 128 ? 64 : 32;
   return (64 + 4 * keys) * (llvm::alignTo(dim, 16) + 8) * 2;
 }
-/// DecodeConfig of attention.cuh.
-static int64_t decodeSharedBytes(int64_t heads, int64_t dim) { return 4 * heads * (dim + 2) * 4; }
+/// DecodeConfig of attention_decode.cuh.
+static int64_t decodeWarps(bool tensorCores) { return tensorCores ? 8 : 4; }
+static int64_t decodePartKeys(int64_t dim) { return 128 * (dim > 64 ? 1 : dim > 32 ? 2 : 4); }
+static int64_t maxDecodeHeads(bool tensorCores, int64_t dim) { return tensorCores && dim <= 128 ? 16 : 8; }
+static int64_t decodeSharedBytes(bool tensorCores, int64_t heads, int64_t dim) {
+  int64_t groups = llvm::divideCeil(dim, 32), stride = groups % 2 == 1 ? groups * 32 : groups * 32 + 32;
+  return decodeWarps(tensorCores) * heads * (dim + 2) * 4 + (tensorCores ? heads * stride * 2 : 0);
+}
+/// JoinConfig of attention_decode.cuh.
+static int64_t joinSharedBytes(int64_t dim) { return 4 * (dim + 1) * 4; }
+
+namespace {
+/// What the parts of decode attention are made of.
+struct DecodeShape {
+  PagedAttentionOp op;
+  DimExpr requests, pages;
+  int64_t heads, dim, pageSize;
+
+  explicit DecodeShape(PagedAttentionOp op)
+      : op(op), requests(getDim(typeOf(op.getContextLength()), 0)),
+        pages(getDim(typeOf(op.getBlockTable()), 1)), heads(typeOf(op.getQuery()).getDimSize(1)),
+        dim(typeOf(op.getQuery()).getDimSize(2)), pageSize(cast<KvLayerType>(op.getLayer().getType()).getPageSize()) {}
+
+  int64_t partKeys() const { return decodePartKeys(dim); }
+  /// How many parts the block table has room for.
+  AffineExpr splits(FusionOp fusion) const {
+    return (toLaunchExpr(fusion, pages) * pageSize).ceilDiv(partKeys());
+  }
+  /// True when there is room for one part only, whatever the symbols are.
+  bool isOnePart() const {
+    std::optional<int64_t> known = pages.asConstant();
+    return known && *known * pageSize <= partKeys();
+  }
+};
+} // namespace
+
+/// The decode attention of a fusion; null when it has none.
+static PagedAttentionOp findDecode(FusionOp fusion) {
+  for (auto op : fusion.getBody().front().getOps<PagedAttentionOp>())
+    if (getDim(typeOf(op.getQuery()), 0) == getDim(typeOf(op.getContextLength()), 0) &&
+        !typeOf(op.getQuery()).isDynamicDim(1) && !typeOf(op.getQuery()).isDynamicDim(2))
+      return op;
+  return {};
+}
+
+std::optional<DimExpr> mlsys::countCudaPartElements(FusionOp fusion) {
+  PagedAttentionOp op = findDecode(fusion);
+  if (!op)
+    return std::nullopt;
+  DecodeShape shape(op);
+  if (shape.isOnePart())
+    return std::nullopt;
+  // ceil(pages * page / part) has no form: no less than it.
+  int64_t ofPart = shape.heads * (shape.dim + 2), page = shape.pageSize, part = shape.partKeys();
+  if (page >= part)
+    return shape.requests * shape.pages * DimExpr::constant(llvm::divideCeil(page, part) * ofPart);
+  return shape.requests * (shape.pages * DimExpr::constant(llvm::divideCeil(ofPart, part / page)) +
+                           DimExpr::constant(ofPart));
+}
+
+unsigned mlsys::getContextLengthInput(FusionOp fusion) {
+  return cast<BlockArgument>(behindReshapes(findDecode(fusion).getContextLength())).getArgNumber();
+}
+
+void mlsys::lowerAttentionJoinForCuda(KernelBuilder &kernel, LaunchShape &launch) {
+  OpBuilder &builder = kernel.builder;
+  DecodeShape shape(findDecode(kernel.fusion));
+  emitGridWait(kernel);
+  Value keys = kernel.extent(shape.pages * DimExpr::constant(shape.pageSize));
+  IndexMath math(builder, kernel.loc);
+  kernel::AttentionJoinOp::create(builder, kernel.loc, kernel.inputs[0], kernel.inputs[1],
+                                  math.ceilDiv(keys, shape.partKeys()), kernel.outputs.front(), shape.heads,
+                                  shape.dim, shape.partKeys(), shape.op.getWindowAttr());
+  // Affine expressions have no minimum: 0 stays 0, and all that is more becomes 1.
+  AffineExpr several = (shape.splits(kernel.fusion) - 1).ceilDiv(int64_t(1) << 30);
+  launch.grid = {getAffineConstantExpr(shape.heads, builder.getContext()),
+                 toLaunchExpr(kernel.fusion, shape.requests), several};
+  launch.block = {128, 1, 1};
+  launch.sharedBytes = joinSharedBytes(shape.dim);
+}
 
 /// The buffer that an operand of the hero reads, behind reshapes.
 static Value bufferBehind(KernelBuilder &kernel, Value value) {
@@ -67,7 +153,7 @@ static LogicalResult lowerPaged(KernelBuilder &kernel, PagedAttentionOp op, Laun
   bool decode = tokens == requests, tensorCores = usesTensorCores(element, layer.getElementType());
 
   // The query heads of a group that one decode block takes: the largest divisor that fits.
-  int64_t group = std::min(heads / kvHeads, maxDecodeHeads);
+  int64_t group = std::min(heads / kvHeads, maxDecodeHeads(tensorCores, dim));
   while (heads / kvHeads % group != 0)
     --group;
 
@@ -79,17 +165,18 @@ static LogicalResult lowerPaged(KernelBuilder &kernel, PagedAttentionOp op, Laun
   kernel::AttentionOp::create(
       builder, kernel.loc, decode ? "decode" : "prefill", bufferBehind(kernel, op.getQuery()),
       bufferBehind(kernel, op.getLayer()), Value(), metadata, ValueRange{kernel.extent(pages)},
-      kernel.outputs.front(), heads, kvHeads, dim, layer.getPageSize(),
+      kernel.outputs.front(), kernel.outputs.size() > 1 ? kernel.outputs[1] : Value(), heads, kvHeads, dim, layer.getPageSize(),
       layout.pageElements() * layer.getElementType().getIntOrFloatBitWidth() / 8,
       /*heads_per_block=*/decode ? group : 1, op.getScale(),
       /*causal=*/!op.getBidirectional(), op.getWindowAttr(), op.getSoftcapAttr());
 
   MLIRContext *context = builder.getContext();
-  AffineExpr one = getAffineConstantExpr(1, context);
   launch.block = {128, 1, 1};
   if (decode) {
-    launch.grid = {getAffineConstantExpr(heads / group, context), toLaunchExpr(kernel.fusion, requests), one};
-    launch.sharedBytes = decodeSharedBytes(group, dim);
+    launch.grid = {getAffineConstantExpr(heads / group, context), toLaunchExpr(kernel.fusion, requests),
+                   DecodeShape(op).splits(kernel.fusion)};
+    launch.block = {static_cast<int32_t>(decodeWarps(tensorCores) * 32), 1, 1};
+    launch.sharedBytes = decodeSharedBytes(tensorCores, group, dim);
   } else {
     launch.grid = {toLaunchExpr(kernel.fusion, tokens).ceilDiv(prefillRows(tensorCores)),
                    getAffineConstantExpr(heads, context), toLaunchExpr(kernel.fusion, requests)};
@@ -110,7 +197,7 @@ static LogicalResult lowerPlain(KernelBuilder &kernel, AttentionOp op, LaunchSha
   kernel::AttentionOp::create(
       builder, kernel.loc, "plain", bufferBehind(kernel, op.getQuery()),
       bufferBehind(kernel, op.getKey()), bufferBehind(kernel, op.getValue()), ValueRange(),
-      ValueRange{kernel.extent(length), kernel.extent(getDim(key, 1))}, kernel.outputs.front(),
+      ValueRange{kernel.extent(length), kernel.extent(getDim(key, 1))}, kernel.outputs.front(), Value(),
       heads, kvHeads, dim, /*page_size=*/0, /*page_stride=*/0, /*heads_per_block=*/1, op.getScale(),
       op.getCausal(), op.getWindowAttr(), op.getSoftcapAttr());
   launch.block = {128, 1, 1};

@@ -225,10 +225,22 @@ LogicalResult CudaPrinter::printKernelOp(kernel::AttentionOp op) {
   metadata += name(op.getExtents()[0]) + ", ";
   if (op.getMethod() == "decode") {
     line() << "attention_decode<" << dimText << ", " << op.getHeadsPerBlock() << ">(" << query << ", "
-           << name(op.getResult()) << ", " << paged << ", " << metadata << tail << ");\n";
+           << name(op.getResult()) << ", " << (op.getParts() ? name(op.getParts()) : "(f32 *)0") << ", "
+           << paged << ", " << metadata << tail << ");\n";
     return success();
   }
   line() << "attention_prefill<" << dimText << ">(" << query << ", " << name(op.getResult()) << ", "
          << paged << ", " << metadata << tail << ");\n";
+  return success();
+}
+
+LogicalResult CudaPrinter::printKernelOp(kernel::AttentionJoinOp op) {
+  // Of the scores it is only asked which keys a query sees.
+  int64_t window = std::min<int64_t>(op.getWindow().value_or(0), std::numeric_limits<int32_t>::max());
+  std::string scores = std::string("Scores<") + (op.getWindow() ? "true" : "false") + ">{1.0f, true, " +
+                       std::to_string(window) + "}";
+  line() << "attention_join<" << op.getHeadDim() << ", " << op.getPartKeys() << ">(" << name(op.getParts())
+         << ", " << name(op.getResult()) << ", " << name(op.getContextLength()) << ", " << op.getHeads()
+         << ", (int)" << name(op.getSplits()) << ", " << scores << ");\n";
   return success();
 }

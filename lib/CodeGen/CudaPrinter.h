@@ -55,6 +55,7 @@ private:
   mlir::LogicalResult printKernelOp(kernel::FetchRowsOp op);
   mlir::LogicalResult printKernelOp(kernel::TileLoadOp op);
   mlir::LogicalResult printKernelOp(kernel::AttentionOp op);
+  mlir::LogicalResult printKernelOp(kernel::AttentionJoinOp op);
 
   /// The name of a value that has one.
   std::string name(mlir::Value value) const { return names.lookup(value); }

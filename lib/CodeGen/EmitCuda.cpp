@@ -385,7 +385,8 @@ LogicalResult CudaPrinter::printOp(Operation *op) {
       .Case([&](scf::ForOp loop) { return printFor(loop); })
       .Case([&](scf::IfOp branch) { return printIf(branch); })
       .Case<kernel::BlockIdOp, kernel::ThreadIdOp, kernel::BarrierOp, kernel::GridWaitOp, kernel::GridLaunchOp, kernel::SharedOp,
-            kernel::ReduceOp, kernel::ContractOp, kernel::WgmmaOp, kernel::CollectRowsOp, kernel::FetchRowsOp, kernel::TileLoadOp, kernel::AttentionOp>(
+            kernel::ReduceOp, kernel::ContractOp, kernel::WgmmaOp, kernel::CollectRowsOp, kernel::FetchRowsOp, kernel::TileLoadOp, kernel::AttentionOp,
+            kernel::AttentionJoinOp>(
           [&](auto kernelOp) { return printKernelOp(kernelOp); })
       .Default([&](Operation *other) -> LogicalResult {
         if (other->getNumResults() == 1 && other->getNumRegions() == 0)
@@ -434,11 +435,14 @@ LogicalResult CudaPrinter::printFunction(kernel::FuncOp function, int64_t thread
 
 SmallVector<StringRef> CudaPrinter::includes(kernel::FuncOp function) {
   SmallVector<StringRef> files{"types.cuh", "math.cuh"};
-  bool reduce = false, matmul = false, gemv = false, gemvMma = false, experts = false, attention = false, wgmma = false;
+  bool reduce = false, matmul = false, gemv = false, gemvMma = false, experts = false, attention = false, decode = false, wgmma = false;
   function.walk([&](Operation *op) {
     reduce |= isa<kernel::ReduceOp>(op);
     experts |= isa<kernel::CollectRowsOp>(op);
-    attention |= isa<kernel::AttentionOp>(op);
+    auto hero = dyn_cast<kernel::AttentionOp>(op);
+    bool few = isa<kernel::AttentionJoinOp>(op) || (hero && hero.getMethod() == "decode");
+    decode |= few;
+    attention |= hero && !few;
     wgmma |= isa<kernel::WgmmaOp>(op);
     if (auto contract = dyn_cast<kernel::ContractOp>(op))
       (contract.getMethod() == "gemv"       ? gemv
@@ -459,6 +463,8 @@ SmallVector<StringRef> CudaPrinter::includes(kernel::FuncOp function) {
     files.push_back("experts.cuh");
   if (attention)
     files.push_back("attention.cuh");
+  if (decode)
+    files.push_back("attention_decode.cuh");
   return files;
 }
 

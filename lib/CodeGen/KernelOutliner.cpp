@@ -7,6 +7,7 @@
 #include "KernelOutliner.h"
 
 #include "CpuAttention.h"
+#include "LowerForCuda.h"
 
 #include "mlir/IR/OperationSupport.h"
 #include "mlir/IR/PatternMatch.h"
@@ -156,18 +157,25 @@ std::unique_ptr<OutlinedKernel> KernelOutliner::makeJoin(FusionOp fusion,
                                                          int64_t parts) {
   auto result = std::make_unique<OutlinedKernel>();
   OpBuilder builder(module.getContext());
-  Type partsBuffer = MemRefType::get({ShapedType::kDynamic}, builder.getF32Type());
-  result->function =
-      createFunction(fusion, {partsBuffer, getBufferType(fusion.getResultTypes().front())});
+  SmallVector<Type> types{MemRefType::get({ShapedType::kDynamic}, builder.getF32Type())};
+  if (cuda)
+    types.push_back(getBufferType(fusion.getInputs()[getContextLengthInput(fusion)].getType()));
+  size_t numInputs = types.size();
+  types.push_back(getBufferType(fusion.getResultTypes().front()));
+  result->function = createFunction(fusion, types);
   Block &body = result->function.getBody().front();
   builder.setInsertionPointToStart(&body);
   KernelBuilder kernel{builder, fusion.getLoc(), result->function, fusion, structure, {}, {}, {}, {},
                        {}, {}, {}, 0, false, parts};
-  setArguments(kernel, 1, 2);
-  lowerAttentionJoinForCpu(kernel, *cpu, result->shape);
+  setArguments(kernel, numInputs, numInputs + 1);
+  if (cpu)
+    lowerAttentionJoinForCpu(kernel, *cpu, result->shape);
+  else
+    lowerAttentionJoinForCuda(kernel, result->shape);
+  result->symbols = kernel.symbolNames;
   builder.setInsertionPointToEnd(&body);
   kernel::ReturnOp::create(builder, fusion.getLoc());
-  result->writes = {1};
+  result->writes = {static_cast<int64_t>(numInputs)};
   return result;
 }
 
@@ -194,7 +202,7 @@ LogicalResult KernelOutliner::lower(FusionOp fusion, OutlinedKernel &result) {
 
   OpBuilder builder(module.getContext());
   Location loc = fusion.getLoc();
-  int64_t parts = cpu ? selectAttentionParts(fusion, *cpu) : 1;
+  int64_t parts = cpu ? selectAttentionParts(fusion, *cpu) : countCudaPartElements(fusion) ? 0 : 1;
   SmallVector<Type> types;
   for (Value input : fusion.getInputs())
     types.push_back(getBufferType(input.getType()));
@@ -202,7 +210,7 @@ LogicalResult KernelOutliner::lower(FusionOp fusion, OutlinedKernel &result) {
   for (Type type : fusion.getResultTypes())
     if (isa<RankedTensorType>(type))
       types.push_back(getBufferType(type));
-  if (parts > 1)
+  if (parts != 1)
     types.push_back(MemRefType::get({ShapedType::kDynamic}, builder.getF32Type()));
   size_t numBuffers = types.size();
   kernel::FuncOp function = createFunction(fusion, types);
@@ -236,9 +244,14 @@ LogicalResult KernelOutliner::lower(FusionOp fusion, OutlinedKernel &result) {
     written.insert(index);
   result.writes.assign(written.begin(), written.end());
   llvm::sort(result.writes);
-  if (parts > 1) {
+  if (parts != 1) {
     result.join = makeJoin(fusion, *structure, parts);
-    result.partElements = countPartElements(fusion, parts);
+    if (cpu) {
+      result.partElements = DimExpr::constant(countPartElements(fusion, parts));
+    } else {
+      result.partElements = *countCudaPartElements(fusion);
+      result.joinInputs = {getContextLengthInput(fusion)};
+    }
   }
   return success();
 }

@@ -19,9 +19,11 @@ struct OutlinedKernel {
   /// inputs that are written layers of the KV cache, then the outputs.
   llvm::SmallVector<int64_t> writes;
   /// A second kernel, which makes the output when this one does not: from another buffer of
-  /// `partElements` f32, which is this one's last argument. Null when there is none.
+  /// `partElements` f32, which is this one's last argument, and the inputs at positions `joinInputs`. Null when
+  /// there is none.
   std::unique_ptr<OutlinedKernel> join;
-  int64_t partElements = 0;
+  graph::DimExpr partElements = graph::DimExpr::constant(0);
+  llvm::SmallVector<unsigned> joinInputs;
 };
 
 /// The weights of a module that products on the CPU read as panels. A gather from such a weight

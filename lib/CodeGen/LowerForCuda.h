@@ -20,6 +20,15 @@ mlir::LogicalResult lowerDotForCuda(KernelBuilder &kernel, const CudaTarget &tar
 mlir::LogicalResult lowerAttentionForCuda(KernelBuilder &kernel, const CudaTarget &target,
                                     LaunchShape &launch);
 
+/// Decode attention whose keys are cut into parts: how many f32 the results of all parts are at most (requests *
+/// heads * parts * (head size + 2)). Nothing for other fusions, and when there is one part only.
+std::optional<graph::DimExpr> countCudaPartElements(graph::FusionOp fusion);
+/// The position of the numbers of keys among such a fusion's inputs, which the joining kernel reads.
+unsigned getContextLengthInput(graph::FusionOp fusion);
+/// Writes the body of the kernel that makes the output of such attention, `kernel.outputs`, from the
+/// results of its parts and the numbers of keys, `kernel.inputs`.
+void lowerAttentionJoinForCuda(KernelBuilder &kernel, LaunchShape &launch);
+
 /// Lets the kernel after this one start, and waits for those before it: called after index
 /// arithmetic and before the first access to anything but constants.
 void emitGridWait(KernelBuilder &kernel);

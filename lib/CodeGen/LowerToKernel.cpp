@@ -313,16 +313,21 @@ LogicalResult FunctionLowering::lowerFusion(FusionOp fusion) {
     addLaunch(fusion, *kernel, operands, *symbols, label, bytes, flops);
     return success();
   }
-  Value output = operands.back();
-  auto type = RankedTensorType::get({kernel->partElements}, builder.getF32Type());
+  SmallVector<Value> joined;
+  for (unsigned input : kernel->joinInputs)
+    joined.push_back(operands[input]);
+  joined.push_back(operands.back());
+  FailureOr<AffineMap> joinSymbols = getSymbolMap(fusion, kernel->join->symbols);
+  if (failed(joinSymbols))
+    return failure();
+  RankedTensorType type = getTensorType({kernel->partElements}, builder.getF32Type());
   Value parts = kernel::AllocOp::create(builder, fusion.getLoc(), getBufferType(type),
                                         getDimsAttr(type), IntegerAttr());
   operands.push_back(parts);
   addLaunch(fusion, *kernel, operands, *symbols, label, bytes, flops);
-  AffineMap noSymbols = AffineMap::get(0, symbols->getNumSymbols(), {}, builder.getContext());
-  addLaunch(fusion, *kernel->join, {parts, output}, noSymbols,
-            label + " join", DimExpr::constant(4 * kernel->partElements),
-            DimExpr::constant(2 * kernel->partElements));
+  joined.insert(joined.begin(), parts);
+  addLaunch(fusion, *kernel->join, joined, *joinSymbols, label + " join",
+            DimExpr::constant(4) * kernel->partElements, DimExpr::constant(2) * kernel->partElements);
   return success();
 }
 

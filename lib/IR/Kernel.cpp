@@ -208,6 +208,8 @@ LogicalResult AttentionOp::verify() {
       getExtents().size() != numExtents)
     return emitOpError() << getMethod() << " takes " << (plain ? "a" : "no") << " value, "
                          << numMetadata << " buffers of metadata and " << numExtents << " extents";
+  if (getParts() && !decode)
+    return emitOpError() << getMethod() << " has no parts";
   int64_t heads = getHeads(), keyHeads = getKvHeads();
   if (heads < 1 || keyHeads < 1 || heads % keyHeads || static_cast<int64_t>(getHeadDim()) < 1)
     return emitOpError("has ") << heads << " heads of " << static_cast<int64_t>(getHeadDim())

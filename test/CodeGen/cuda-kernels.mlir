@@ -200,7 +200,7 @@ func.func @write(%x: tensor<3x2x16xf32>, %slots: tensor<3xi64>, %cache: !cache) 
 // LAUNCH:         kernel.launch @attention_0({{.*}}) writes [5] grid #[[DECODE:.*]] symbols {{.*}} block [128, 1, 1] {{.*}}shared_bytes = 576
 // CHECK-LABEL: // attention_0
 // CHECK:         pdl_wait();
-// CHECK:         attention_decode<16, 2>((const f32 *)a0, a5, PagedKV<f32>{a1, 8192, 0, 2048, 16, 16}, a3, a4, {{.*}}, 4, 2,
+// CHECK:         attention_decode<16, 2>((const f32 *)a0, a5, (f32 *)0, PagedKV<f32>{a1, 8192, 0, 2048, 16, 16}, a3, a4, {{.*}}, 4, 2,
 func.func @decode(%q: tensor<3x4x16xf32>, %start: tensor<4xi32>, %context: tensor<3xi32>, %table: tensor<3x4xi32>, %cache: !cache) -> tensor<3x4x16xf32> {
   %l = graph.cache_layer %cache layer 1 : !cache -> !layer
   %0 = graph.fusion "attention"(%q, %l, %start, %context, %table) : (tensor<3x4x16xf32>, !layer, tensor<4xi32>, tensor<3xi32>, tensor<3x4xi32>) -> tensor<3x4x16xf32> {
@@ -209,4 +209,76 @@ func.func @decode(%q: tensor<3x4x16xf32>, %start: tensor<4xi32>, %context: tenso
     graph.yield %1 : tensor<3x4x16xf32>
   }
   return %0 : tensor<3x4x16xf32>
+}
+
+// With more keys than a part has, the parts of all blocks go to a temporary, and a second kernel joins them. Its
+// launch is skipped when the block table has room for one part only.
+// LAUNCH-LABEL: func.func @parts
+// LAUNCH:         %[[PARTS:.*]] = kernel.alloc memref<?xf32> dims <["9*P + 216"]>
+// LAUNCH:         kernel.launch @attention_1({{.*}}, %[[PARTS]]) writes [5, 6] grid #[[CUT:.*]] symbols {{.*}} block [256, 1, 1]
+// LAUNCH:         kernel.launch @attention_2(%[[PARTS]], %{{.*}}, %{{.*}}) writes [2] grid #{{.*}} symbols {{.*}} block [128, 1, 1]
+// CHECK-LABEL: // attention_1
+// CHECK:         pdl_wait();
+// CHECK:         attention_decode<16, 2>((const bf16 *)a0, a5, a6, PagedKV<bf16>{
+// CHECK-LABEL: // attention_2
+// CHECK:         pdl_wait();
+// CHECK:         attention_join<16, 512>(a0, a2, a1, 4, (int)v{{[0-9]+}}, Scores<true>{1.0f, true, 700});
+!layer16 = !graph.kv_layer<layers = 2, heads = 2, dim = 16, page = 16, bf16>
+!cache16 = !graph.kv_cache<layers = 2, heads = 2, dim = 16, page = 16, bf16>
+func.func @parts(%q: tensor<3x4x16xbf16>, %start: tensor<4xi32>, %context: tensor<3xi32>, %table: tensor<3x?xi32, #graph.dims<[3, P]>>, %cache: !cache16) -> tensor<3x4x16xbf16>
+    attributes {graph.symbols = [#graph.symbol<"P", min = 1, max = 512, hint = 64>]} {
+  %l = graph.cache_layer %cache layer 1 : !cache16 -> !layer16
+  %0 = graph.fusion "attention"(%q, %l, %start, %context, %table) : (tensor<3x4x16xbf16>, !layer16, tensor<4xi32>, tensor<3xi32>, tensor<3x?xi32, #graph.dims<[3, P]>>) -> tensor<3x4x16xbf16> {
+  ^bb0(%a: tensor<3x4x16xbf16>, %b: !layer16, %c: tensor<4xi32>, %d: tensor<3xi32>, %e: tensor<3x?xi32, #graph.dims<[3, P]>>):
+    %1 = graph.paged_attention %a, %b, %c, %d, %e window 700 scale 0.25 : tensor<3x4x16xbf16>, !layer16, tensor<4xi32>, tensor<3xi32>, tensor<3x?xi32, #graph.dims<[3, P]>>
+    graph.yield %1 : tensor<3x4x16xbf16>
+  }
+  return %0 : tensor<3x4x16xbf16>
+}
+
+// Few rows of 16 bits: tensor cores. The first weights are under way when the kernel waits; then the rows of the norm
+// are fetched. A block of the rotary embedding has columns of both halves of a head.
+// LAUNCH-LABEL: func.func @few
+// LAUNCH:         kernel.launch @dot_2({{.*}}) writes [4, 5] grid {{.*}} block [256, 1, 1]
+// CHECK-LABEL: // dot_2
+// CHECK-NEXT:    #include "mlsys/types.cuh"
+// CHECK:         #include "mlsys/gemv_mma.cuh"
+// CHECK:         __launch_bounds__(256, 2) dot_2(
+// CHECK:         pdl_launch();
+// CHECK-NOT:     pdl_wait
+// CHECK:         gemv_mma<GemvMmaConfig<2, 1, 1, 8, 4, 64>, bf16>(
+// CHECK-NEXT:        [&](i64 m, i64 k) -> vec<f32, 8> {
+// CHECK:           weights((const bf16 *)a2,
+// CHECK-NEXT:        [&] {
+// CHECK-NEXT:          pdl_wait();
+// CHECK-NEXT:          bf16 *const [[ROWS:v[0-9]+]] = shared_memory<bf16>(
+// CHECK-NEXT:          fetch_rows([[ROWS]], a0, {{.*}}, 1056);
+// CHECK:               warp_sum(
+// CHECK:               bar_sync();
+// CHECK:               store<4>(a4 +
+// CHECK:         gemv_mma<GemvMmaConfig<2, 1, 1, 8, 4, 0>, bf16>(
+// CHECK:           weights((const bf16 *)a3,
+// CHECK:               pdl_wait();
+// CHECK:               store<4>(a5 +
+func.func @few(%x: tensor<2x1024xbf16>, %g: tensor<1024xbf16>, %v: tensor<512x1024xbf16>, %w: tensor<64x1024xbf16>) -> (tensor<2x512xbf16>, tensor<2x64xbf16>) {
+  %0:2 = graph.fusion "dot"(%x, %g, %v, %w) : (tensor<2x1024xbf16>, tensor<1024xbf16>, tensor<512x1024xbf16>, tensor<64x1024xbf16>) -> (tensor<2x512xbf16>, tensor<2x64xbf16>) {
+  ^bb0(%a: tensor<2x1024xbf16>, %h: tensor<1024xbf16>, %b: tensor<512x1024xbf16>, %c: tensor<64x1024xbf16>):
+    %1 = graph.reduce sum %a dims [1] : tensor<2x1024xbf16> -> tensor<2xbf16>
+    %2 = graph.broadcast %1 dims [0] : tensor<2xbf16> -> tensor<2x1024xbf16>
+    %3 = graph.div %a, %2 : tensor<2x1024xbf16>
+    %5 = graph.broadcast %h dims [1] : tensor<1024xbf16> -> tensor<2x1024xbf16>
+    %6 = graph.mul %3, %5 : tensor<2x1024xbf16>
+    %4 = graph.dot %6, %b batch [] x [] contract [1] x [1] : tensor<2x1024xbf16>, tensor<512x1024xbf16> -> tensor<2x512xbf16>
+    %7 = graph.dot %6, %c batch [] x [] contract [1] x [1] : tensor<2x1024xbf16>, tensor<64x1024xbf16> -> tensor<2x64xbf16>
+    %8 = graph.exp %7 : tensor<2x64xbf16>
+    %r = graph.reshape %4 : tensor<2x512xbf16> -> tensor<2x4x128xbf16>
+    %s0 = graph.slice %r offsets [0, 0, 0] : tensor<2x4x128xbf16> -> tensor<2x4x64xbf16>
+    %s1 = graph.slice %r offsets [0, 0, 64] : tensor<2x4x128xbf16> -> tensor<2x4x64xbf16>
+    %n1 = graph.neg %s1 : tensor<2x4x64xbf16>
+    %cc = graph.concat %n1, %s0 dim 2 : (tensor<2x4x64xbf16>, tensor<2x4x64xbf16>) -> tensor<2x4x128xbf16>
+    %ad = graph.add %r, %cc : tensor<2x4x128xbf16>
+    %rr = graph.reshape %ad : tensor<2x4x128xbf16> -> tensor<2x512xbf16>
+    graph.yield %rr, %8 : tensor<2x512xbf16>, tensor<2x64xbf16>
+  }
+  return %0#0, %0#1 : tensor<2x512xbf16>, tensor<2x64xbf16>
 }

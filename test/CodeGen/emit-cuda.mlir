@@ -236,7 +236,7 @@ kernel.func @prologue(%x: memref<?xf32>, %w: memref<?xf32>) attributes {kind = "
 // CHECK:         attention_plain<16>((const f32 *)a0, Strides{s6 * 64, 64, 16}, a3, Strides{s6 * 64, 64, 16},
 // CHECK-NEXT:        ContiguousKV<f32>{a1, a2, Strides{s7 * 32, 32, 16}, Strides{s7 * 32, 32, 16}}, s6, s7, 4, 2, Scores<>{float_from_bits(1048576000u), true});
 // CHECK-NEXT:    attention_prefill<16>((const f32 *)a0, a3, PagedKV<f32>{a1, 8192, 0, 2048, 16, 16}, a4, a5, a4, s6, 4, 2, Scores<>{float_from_bits(1048576000u), true});
-// CHECK-NEXT:    attention_decode<16, 2>((const f32 *)a0, a3, PagedKV<f32>{a1, 8192, 0, 2048, 16, 16}, a5, a4, s6, 4, 2, Scores<>{float_from_bits(1048576000u), true});
+// CHECK-NEXT:    attention_decode<16, 2>((const f32 *)a0, a3, (f32 *)0, PagedKV<f32>{a1, 8192, 0, 2048, 16, 16}, a5, a4, s6, 4, 2, Scores<>{float_from_bits(1048576000u), true});
 kernel.func @attention(%q: memref<?xf32>, %k: memref<?xf32>, %v: memref<?xf32>, %o: memref<?xf32>, %i: memref<?xi32>, %j: memref<?xi32>, %s: index, %t: index) attributes {kind = "attention", target = "cuda"} {
   kernel.attention "plain" query(%q : memref<?xf32>) key(%k : memref<?xf32>) value(%v : memref<?xf32>) extents(%s, %t) result(%o : memref<?xf32>)
     {heads = 4, kv_heads = 2, head_dim = 16, page_size = 0, page_stride = 0, heads_per_block = 1, scale = 0.25 : f32, causal}

@@ -74,6 +74,13 @@ kernel.func @expert(%x: memref<?xf32>, %w: memref<?xf32>, %e: memref<?xi32>, %m:
   kernel.return
 }
 
+// CHECK-LABEL: kernel.func @join
+kernel.func @join(%p: memref<?xf32>, %c: memref<?xi32>, %o: memref<?xbf16>, %s: index) attributes {target = "cuda", kind = "attention"} {
+  // CHECK: kernel.attention_join %{{.*}}, %{{.*}} splits(%{{.*}}) result(%{{.*}}) {head_dim = 64 : i64, heads = 9 : i64, part_keys = 256 : i64} : memref<?xf32>, memref<?xi32>, memref<?xbf16>
+  kernel.attention_join %p, %c splits(%s) result(%o) {heads = 9 : i64, head_dim = 64 : i64, part_keys = 256 : i64} : memref<?xf32>, memref<?xi32>, memref<?xbf16>
+  kernel.return
+}
+
 // CHECK-LABEL: kernel.func @few
 kernel.func @few(%x: memref<?xbf16>, %w: memref<?xbf16>, %m: index) attributes {target = "cuda", kind = "dot"} {
   %c0 = arith.constant 0 : index

@@ -11,8 +11,7 @@ using namespace mlsys::rt::test;
 
 namespace {
 
-/// The kernels of one element type and head size: cache write, prefill, decode, decode
-/// in parts, plain.
+/// The kernels of one element type and head size: cache write, prefill, plain.
 struct Variant {
   std::string type;
   int headDim;
@@ -44,29 +43,11 @@ extern "C" __global__ void __launch_bounds__(128) NAME(const T *a0, const T *a1,
   attention_prefill<D>(a0, a2, kv, a3, a4, a5, P, H, KV, Scores<>{0.125f, causal != 0});
 }
 )"},
-      {"decode", R"(
-extern "C" __global__ void __launch_bounds__(128) NAME(const T *a0, const T *a1, T *a2, const i32 *a4, const i32 *a5, long long H, long long KV, long long P, long long stride, long long k, long long v) {
-  PagedKV<T> kv{a1, stride, k, v, 4, D};
-  attention_decode<D, G>(a0, a2, kv, a4, a5, P, H, KV, Scores<>{0.125f});
-}
-)"},
-      {"split", R"(
-extern "C" __global__ void __launch_bounds__(128) NAME(const T *a0, const T *a1, f32 *a2, const i32 *a4, const i32 *a5, long long H, long long KV, long long P, long long stride, long long k, long long v, long long splits) {
-  PagedKV<T> kv{a1, stride, k, v, 4, D};
-  attention_decode_split<D, G>(a0, a2, kv, a4, a5, P, H, KV, Scores<>{0.125f}, splits);
-}
-)"},
-      {"combine", R"(
-extern "C" __global__ void __launch_bounds__(32) NAME(const f32 *a0, T *a1, long long H, long long splits) {
-  attention_combine<D>(a0, a1, H, splits);
-}
-)"},
       {"plain", R"(
 extern "C" __global__ void __launch_bounds__(128) NAME(const T *a0, const T *a1, const T *a2, T *a3, i32 *a4, long long H, long long KV, long long SQ, long long SK, long long causal) {
   if (thread_x() == 0) {
     a4[0] = PrefillConfig<T, D>::sharedBytes();
     a4[1] = PrefillConfig<T, D>::Rows;
-    a4[2] = DecodeConfig<D, G>::sharedBytes();
   }
   // Q and the result are [B, S, H, D], K is [B, KV, S, D], V is [B, S, KV, D].
   ContiguousKV<T> kv{a1, a2, {KV * SK * D, D, SK * D}, {SK * KV * D, KV * D, D}};
@@ -172,8 +153,8 @@ protected:
     // heads is a multiple of the group but for groups of 3, which get 6 heads.
     queryHeads = variant.group == 3 ? 6 : heads;
     kvHeads = queryHeads / variant.group;
-    DeviceBuffer<int32_t> numbers(device, 3);
-    launchKernel(device, 5, {nullptr, nullptr, nullptr, nullptr, numbers.data}, {queryHeads, kvHeads, 0, 0, 0}, {1},
+    DeviceBuffer<int32_t> numbers(device, 2);
+    launchKernel(device, 2, {nullptr, nullptr, nullptr, nullptr, numbers.data}, {queryHeads, kvHeads, 0, 0, 0}, {1},
                  128);
     facts = numbers.read();
   }
@@ -250,33 +231,6 @@ TEST_P(DeviceAttentionTest, pagedMatchesReference) {
           return;
       }
   }
-
-  // Decode: query r of the first R rows belongs to request r. A request without keys
-  // gives zeros.
-  const int count = static_cast<int>(requests.size());
-  std::vector<int32_t> decodeContexts = contexts;
-  decodeContexts[1] = 0;
-  DeviceBuffer<int32_t> decodeContext(device, decodeContexts);
-  DeviceBuffer<char> decoded(device, size_t(count) * queryHeads * d * elementBytes);
-  auto checkDecode = [&] {
-    std::vector<float> result = decode(variant.type, decoded.read());
-    for (int r = 0; r < count && !HasFatalFailure(); ++r)
-      checkRow(result, r, r, decodeContexts[r], r);
-  };
-  launchKernel(device, 2, {queries.data, cache.data, decoded.data, decodeContext.data, table.data},
-               {queryHeads, kvHeads, pagesPerRequest, pageBytes, kOffset, vOffset}, {queryHeads / variant.group, count},
-               128, facts[2]);
-  checkDecode();
-  for (int splits : {1, 3}) {
-    SCOPED_TRACE(splits);
-    DeviceBuffer<float> workspace(device, size_t(count) * queryHeads * splits * (d + 2));
-    device.zero(decoded.data, decoded.size);
-    launchKernel(device, 3, {queries.data, cache.data, workspace.data, decodeContext.data, table.data},
-                 {queryHeads, kvHeads, pagesPerRequest, pageBytes, kOffset, vOffset, splits},
-                 {queryHeads / variant.group, count, splits}, 128, facts[2]);
-    launchKernel(device, 4, {workspace.data, decoded.data}, {queryHeads, splits}, {queryHeads, count}, 32);
-    checkDecode();
-  }
 }
 
 TEST_P(DeviceAttentionTest, plainMatchesReference) {
@@ -289,8 +243,8 @@ TEST_P(DeviceAttentionTest, plainMatchesReference) {
                          v = randomValues(size_t(batches) * sk * kvHeads * d, 3);
       DeviceBuffer<char> a0(device, encode(variant.type, q)), a1(device, encode(variant.type, k)),
           a2(device, encode(variant.type, v)), a3(device, q.size() * elementBytes);
-      DeviceBuffer<int32_t> numbers(device, 3);
-      launchKernel(device, 5, {a0.data, a1.data, a2.data, a3.data, numbers.data},
+      DeviceBuffer<int32_t> numbers(device, 2);
+      launchKernel(device, 2, {a0.data, a1.data, a2.data, a3.data, numbers.data},
                    {queryHeads, kvHeads, sq, sk, causal}, {(sq + facts[1] - 1) / facts[1], queryHeads, batches}, 128,
                    facts[0]);
       std::vector<float> result = decode(variant.type, a3.read());

@@ -76,8 +76,9 @@ struct KernelBuilder {
   int64_t scratchBytes = 0;
   /// Set, after an error on the operation at fault, by code that has no other way to fail.
   bool failed = false;
-  /// CPU: when more than 1, attention whose keys are many is cut into so many parts, and writes their
-  /// results to a second output, from which a second kernel makes the first (CpuAttention.h).
+  /// When it is not 1, attention whose keys are many is cut into so many parts (CUDA, 0: of a fixed
+  /// size), and writes their results to a second output, from which a second kernel makes the first
+  /// (CpuAttention.h, LowerForCuda.h).
   int64_t parts = 1;
   /// CPU: inputs (by position) that are gathered from and packed as panels.
   llvm::SmallDenseSet<unsigned> packedTables = {};

@@ -386,7 +386,8 @@ def Kernel_AttentionOp : Kernel_Op<"attention", [AttrSizedOperandSegments]> {
     `value` are tensors, and `extents` are the sequence lengths of query and key). For the paged
     ones `key` is the layer's part of the pages, `value` is absent, `metadata` is query start,
     context length and block table (decode: without query start), `extents` is the number
-    of pages of a row of the block table. `heads_per_block` query heads share a decode block.
+    of pages of a row of the block table. `heads_per_block` query heads share a decode block; what it
+    computes for a part of the keys goes to `parts`, for a `kernel.attention_join`, unless there is only one.
     `window` and `softcap` are those of `graph.attention`; keys and values may have another
     float type than the query.
 
@@ -399,15 +400,37 @@ def Kernel_AttentionOp : Kernel_Op<"attention", [AttrSizedOperandSegments]> {
   let arguments = (ins StrAttr:$method, Kernel_FlatBuffer:$query, Kernel_FlatBuffer:$key,
                        Optional<Kernel_FlatBuffer>:$value, Variadic<Kernel_FlatBuffer>:$metadata,
                        Variadic<Index>:$extents, Kernel_FlatBuffer:$result,
-                       I64Attr:$heads, I64Attr:$kv_heads, I64Attr:$head_dim, I64Attr:$page_size,
+                       Optional<Kernel_FlatBuffer>:$parts, I64Attr:$heads, I64Attr:$kv_heads, I64Attr:$head_dim, I64Attr:$page_size,
                        I64Attr:$page_stride, I64Attr:$heads_per_block, F32Attr:$scale,
                        UnitAttr:$causal, OptionalAttr<I64Attr>:$window, OptionalAttr<F32Attr>:$softcap);
   let assemblyFormat = [{
     $method `query` `(` $query `:` type($query) `)` `key` `(` $key `:` type($key) `)`
     (`value` `(` $value^ `:` type($value) `)`)? (`metadata` `(` $metadata^ `:` type($metadata) `)`)?
-    `extents` `(` $extents `)` `result` `(` $result `:` type($result) `)` attr-dict
+    `extents` `(` $extents `)` `result` `(` $result `:` type($result) `)`
+    (`parts` `(` $parts^ `:` type($parts) `)`)? attr-dict
   }];
   let hasVerifier = 1;
+}
+
+def Kernel_AttentionJoinOp : Kernel_Op<"attention_join"> {
+  let summary = "Joins the parts of decode attention, by a template of the device library";
+  let description = [{
+    `context_length` counts the keys of each request, of which `part_keys` are a part; there is room
+    for `splits` parts of each request. A request with one part has its result already. A block
+    does a head (blockIdx.x) of a request (blockIdx.y).
+
+    ```mlir
+    kernel.attention_join %parts, %cl splits(%s) result(%o)
+      {heads = 9, head_dim = 64, part_keys = 256} : memref<?xf32>, memref<?xi32>, memref<?xbf16>
+    ```
+  }];
+  let arguments = (ins Kernel_FlatBuffer:$parts, Kernel_FlatBuffer:$context_length, Index:$splits,
+                       Kernel_FlatBuffer:$result, I64Attr:$heads, I64Attr:$head_dim, I64Attr:$part_keys,
+                       OptionalAttr<I64Attr>:$window);
+  let assemblyFormat = [{
+    $parts `,` $context_length `splits` `(` $splits `)` `result` `(` $result `)` attr-dict
+    `:` type($parts) `,` type($context_length) `,` type($result)
+  }];
 }
 
 #endif // MLSYS_IR_KERNELOPS_TD

@@ -1,4 +1,4 @@
-//===- attention.cuh - Attention, prefill and decode ------------*- C++ -*-===//
+//===- attention.cuh - Attention of many queries ------------------*- C++ -*-===//
 //
 // Part of mlsys, under the Apache License v2.0. See LICENSE.
 //
@@ -17,16 +17,7 @@
 //   attention_prefill<64>(a0, a1, kv, query_start, context_length, block_table, P, heads, kv_heads, scores);
 //   attention_plain<64>(q, q_strides, out, out_strides, ContiguousKV..., S_q, S_k, heads, kv_heads, scores);
 //
-//   // Decode, one query a request: grid (heads / G, requests, splits), block
-//   // DecodeConfig<D, G>::threads, shared memory DecodeConfig<D, G>::sharedBytes().
-//   // G divides heads / kv_heads and is at most 8.
-//   attention_decode<64, G>(q, out, kv, context_length, block_table, P, heads, kv_heads, scores);
-//   // With splits > 1 each block takes a part of the context and attention_combine, a
-//   // second kernel with grid (heads, requests) and a block of 32 threads or more,
-//   // joins the parts:
-//   attention_decode_split<64, G>(q, workspace, kv, ..., splits);
-//   attention_combine<64>(workspace, out, heads, splits);
-//   // workspace: requests * heads * splits * (D + 2) floats.
+// One query a request: attention_decode.cuh.
 //
 // * Q and the result are [T, heads, D]; the rows of request r are query_start[r] to
 //   query_start[r + 1] - 1, all of them new tokens. context_length[r] counts the keys,
@@ -41,7 +32,6 @@
 //     bytes = (Rows + 4 * Keys) * (DP + 8) * 2
 //   otherwise: 128 threads, Rows 16, Keys 32
 //     bytes = ((16 + 2 * 32) * (D + 4) + 16 * 33) * 4
-// * DecodeConfig<D, G>: 128 threads; bytes = 4 * G * (D + 2) * 4
 //
 //===----------------------------------------------------------------------===//
 #pragma once
@@ -449,162 +439,4 @@ inline void attention_plain(const T *q, Strides q_strides, T *out, Strides out_s
                                out + batch * out_strides.batch + head * out_strides.head, q_strides.position,
                                out_strides.position, (int)s_q, (int)s_k, scoring.causal},
                     kv, head / (heads / kv_heads), block_x(), scoring);
-}
-
-//===----------------------------------------------------------------------===//
-// Decode
-//===----------------------------------------------------------------------===//
-
-template <int D, int G> struct DecodeConfig {
-  static_assert(D % 8 == 0 && D <= 256 && G <= 8);
-  static constexpr int threads = 128, Warps = threads / 32;
-  /// Lanes that share a key, eight elements each: a power of two.
-  static constexpr int Lanes = D <= 8 ? 1 : D <= 16 ? 2 : D <= 32 ? 4 : D <= 64 ? 8 : D <= 128 ? 16 : 32;
-  static constexpr int sharedBytes() { return Warps * G * (D + 2) * 4; }
-};
-
-/// Attention of G query heads with keys [begin, end). Afterwards shared memory holds,
-/// for each warp and head, D unnormalized sums, the largest score and the total.
-template <int D, int G, class T, class KV, class S>
-inline void attention_decode_keys(const T *q, const KV &kv, int kv_head, int begin, int end, const S &scoring) {
-  typedef DecodeConfig<D, G> Config;
-  constexpr int Lanes = Config::Lanes, PerWarp = 32 / Lanes;
-  const int lane = thread_x() % 32, warp = thread_x() / 32, at = lane % Lanes * 8;
-  const bool active = at < D;
-  vec<float, 8> query[G], sums[G];
-  float largest[G], total[G];
-  MLSYS_UNROLL
-  for (int g = 0; g < G; ++g) {
-    query[g] = sums[g] = broadcast<8>(0.0f);
-    if (active)
-      query[g] = convert<float>(load<8>(q + g * D + at)) * scoring.scale;
-    largest[g] = minus_infinity;
-    total[g] = 0.0f;
-  }
-  for (int start = begin; start < end; start += Config::Warps * PerWarp) {
-    int position = start + warp * PerWarp + lane / Lanes;
-    bool valid = position < end;
-    vec<float, 8> key = broadcast<8>(0.0f), value = key;
-    if (valid && active) {
-      key = convert<float>(load<8>(kv.key(kv_head, position) + at));
-      value = convert<float>(load<8>(kv.value(kv_head, position) + at));
-    }
-    MLSYS_UNROLL
-    for (int g = 0; g < G; ++g) {
-      float score = 0.0f;
-      MLSYS_UNROLL
-      for (int e = 0; e < 8; ++e)
-        score = fma(query[g][e], key[e], score);
-      MLSYS_UNROLL
-      for (int mask = Lanes / 2; mask > 0; mask /= 2)
-        score += shfl_xor(score, mask);
-      if (!valid)
-        continue;
-      score = scoring.capped(score);
-      float peak = fmax(largest[g], score), shrink = exp(largest[g] - peak), weight = exp(score - peak);
-      largest[g] = peak;
-      total[g] = total[g] * shrink + weight;
-      MLSYS_UNROLL
-      for (int e = 0; e < 8; ++e)
-        sums[g][e] = fma(weight, value[e], sums[g][e] * shrink);
-    }
-  }
-  // Lanes with the same columns first, then the warps through shared memory.
-  float *shared = shared_memory<float>();
-  MLSYS_UNROLL
-  for (int g = 0; g < G; ++g) {
-    MLSYS_UNROLL
-    for (int mask = Lanes; mask < 32; mask *= 2) {
-      float peak = fmax(largest[g], shfl_xor(largest[g], mask));
-      float shrink = largest[g] == minus_infinity ? 0.0f : exp(largest[g] - peak);
-      largest[g] = peak;
-      total[g] *= shrink;
-      total[g] += shfl_xor(total[g], mask);
-      sums[g] = sums[g] * shrink;
-      MLSYS_UNROLL
-      for (int e = 0; e < 8; ++e)
-        sums[g][e] += shfl_xor(sums[g][e], mask);
-    }
-    float *mine = shared + (warp * G + g) * (D + 2);
-    if (lane < Lanes && active)
-      MLSYS_UNROLL
-      for (int e = 0; e < 8; ++e)
-        mine[at + e] = sums[g][e];
-    if (lane == 0) {
-      mine[D] = largest[g];
-      mine[D + 1] = total[g];
-    }
-  }
-  bar_sync();
-}
-
-/// Joins `parts` results of D sums, largest score and total, `stride` floats apart:
-/// column `column` of the whole.
-template <int D>
-inline float attention_join(const float *parts, int count, i64 stride, int column, float &largest, float &total) {
-  largest = minus_infinity;
-  for (int i = 0; i < count; ++i)
-    largest = fmax(largest, parts[i * stride + D]);
-  float sum = 0.0f;
-  total = 0.0f;
-  for (int i = 0; i < count; ++i) {
-    float peak = parts[i * stride + D], factor = peak == minus_infinity ? 0.0f : exp(peak - largest);
-    sum = fma(parts[i * stride + column], factor, sum);
-    total = fma(parts[i * stride + D + 1], factor, total);
-  }
-  return sum;
-}
-
-/// One query a request: token r is request r's.
-template <int D, int G, class T, class U, class S>
-inline void attention_decode(const T *q, T *out, PagedKV<U> kv, const i32 *context_length, const i32 *block_table,
-                             i64 pages_per_request, int heads, int kv_heads, const S &scoring) {
-  typedef DecodeConfig<D, G> Config;
-  const int head = block_x() * G, request = block_y();
-  kv.block_table = block_table + request * pages_per_request;
-  const i64 start = ((i64)request * heads + head) * D;
-  const int context = context_length[request];
-  attention_decode_keys<D, G>(q + start, kv, head / (heads / kv_heads), scoring.begin(context), context, scoring);
-  const float *shared = shared_memory<float>();
-  for (int i = thread_x(); i < G * D; i += Config::threads) {
-    float largest, total;
-    float sum = attention_join<D>(shared + i / D * (D + 2), Config::Warps, G * (D + 2), i % D, largest, total);
-    out[start + i] = convert<T>(total == 0.0f ? 0.0f : divide(sum, total));
-  }
-}
-
-/// The same for part block_z() of the keys, which are cut into `splits` parts.
-template <int D, int G, class T, class U, class S>
-inline void attention_decode_split(const T *q, float *workspace, PagedKV<U> kv, const i32 *context_length,
-                                   const i32 *block_table, i64 pages_per_request, int heads, int kv_heads,
-                                   const S &scoring, int splits) {
-  typedef DecodeConfig<D, G> Config;
-  const int head = block_x() * G, request = block_y(), split = block_z();
-  kv.block_table = block_table + request * pages_per_request;
-  const int context = context_length[request], oldest = scoring.begin(context);
-  const int part = (context - oldest + splits - 1) / splits, begin = oldest + split * part;
-  attention_decode_keys<D, G>(q + ((i64)request * heads + head) * D, kv, head / (heads / kv_heads), begin,
-                              min_int(begin + part, context), scoring);
-  const float *shared = shared_memory<float>();
-  for (int i = thread_x(); i < G * D; i += Config::threads) {
-    int g = i / D, column = i % D;
-    float largest, total;
-    float sum = attention_join<D>(shared + g * (D + 2), Config::Warps, G * (D + 2), column, largest, total);
-    float *result = workspace + (((i64)request * heads + head + g) * splits + split) * (D + 2);
-    result[column] = sum;
-    if (column == 0) {
-      result[D] = largest;
-      result[D + 1] = total;
-    }
-  }
-}
-
-/// Joins the parts of attention_decode_split; grid (heads, requests).
-template <int D, class T> inline void attention_combine(const float *workspace, T *out, int heads, int splits) {
-  const i64 row = (i64)block_y() * heads + block_x();
-  for (int column = thread_x(); column < D; column += block_dim_x()) {
-    float largest, total;
-    float sum = attention_join<D>(workspace + row * splits * (D + 2), splits, D + 2, column, largest, total);
-    out[row * D + column] = convert<T>(total == 0.0f ? 0.0f : divide(sum, total));
-  }
 }

@@ -289,6 +289,21 @@ template <class T> inline void multiplyMatrices(const char *operation, float *c,
 
 inline void ldsm4(u32 *fragment, u32 address) { mlsys::host::loadMatrices<false>(fragment, address); }
 inline void ldsm4_trans(u32 *fragment, u32 address) { mlsys::host::loadMatrices<true>(fragment, address); }
+inline u32 transpose_matrix(u32 fragment) {
+  struct Lane {
+    u32 fragment, result;
+  } lane{fragment, 0};
+  mlsys::host::current->warp(mlsys::host::current, "transpose_matrix", &lane, [](void **lanes, int) {
+    for (int i = 0; i < 32; ++i) {
+      auto element = [&](int row, int column) {
+        return (((Lane *)lanes[row * 4 + column / 2])->fragment >> (column % 2 * 16)) & 0xffff;
+      };
+      int row = i / 4, column = i % 4 * 2;
+      ((Lane *)lanes[i])->result = element(column, row) | (element(column + 1, row) << 16);
+    }
+  });
+  return lane.result;
+}
 inline void mma_bf16(float *c, const u32 *a, const u32 *b) {
   mlsys::host::multiplyMatrices<bf16>("mma_bf16", c, a, b);
 }

@@ -192,6 +192,14 @@ MLSYS_INLINE void ldsm4_trans(u32 *fragment, u32 address) {
                : "memory");
 }
 
+/// The transpose of an 8x8 matrix of 16-bit elements: lane i has elements 2 * (i % 4) and the next
+/// of row i / 4, before and afterwards.
+MLSYS_INLINE u32 transpose_matrix(u32 fragment) {
+  u32 result;
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(result) : "r"(fragment));
+  return result;
+}
+
 /// c[16x8] += a[16x16] * b[16x8], accumulated in f32.
 MLSYS_INLINE void mma_bf16(float *c, const u32 *a, const u32 *b) {
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
