@@ -47,6 +47,8 @@ std::vector<Case> cases() {
           continue;
         if (checkAll())
           all.push_back({model, arch, dtype, {1, 2, 4, 8, 16}});
+        else if (first && model.randomWeights)
+          all.push_back({model, arch, dtype, {1, 8}});
         else if (first || (model.representative && dtype == DType::BF16))
           all.push_back({model, arch, dtype, {1}});
         else if (model.name == "llama" && std::string(arch) == "sm_90a")
