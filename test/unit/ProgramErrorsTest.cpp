@@ -43,6 +43,18 @@ std::vector<std::unique_ptr<ExprT>> ones(size_t count) {
   return shape;
 }
 
+/// Gives the first launch tensor maps of its first argument; returns the last.
+TensorMapT *addTensorMaps(ProgramT &program, size_t count) {
+  for (size_t i = 0; i < count; ++i) {
+    auto map = std::make_unique<TensorMapT>();
+    map->extents = ones(2);
+    map->strides = ones(1);
+    map->tile = {64, 8};
+    first(program).launches[0]->tensor_maps.push_back(std::move(map));
+  }
+  return first(program).launches[0]->tensor_maps.back().get();
+}
+
 /// The constant reads a file of 100 bytes instead of holding its elements.
 void readFromFile(ProgramT &program) {
   program.weight_files.push_back(std::make_unique<WeightFileT>());
@@ -128,6 +140,13 @@ TEST(ProgramErrors, Launches) {
           {"launch 0: too much shared memory",
            [](ProgramT &p) { first(p).launches[0]->shared_bytes = 1u << 30; }},
           {"launch 0: negative grain", [](ProgramT &p) { first(p).launches[0]->grain = -1; }},
+          {"launch 0: too many tensor maps", [](ProgramT &p) { addTensorMaps(p, 17); }},
+          {"launch 0 tensor map 0: wrong argument", [](ProgramT &p) { addTensorMaps(p, 1)->argument = 99; }},
+          {"launch 0 tensor map 1: wrong number of dimensions",
+           [](ProgramT &p) { addTensorMaps(p, 2)->strides.clear(); }},
+          {"launch 0 tensor map 0: wrong number of dimensions",
+           [](ProgramT &p) { addTensorMaps(p, 1)->extents = ones(6); }},
+          {"launch 0 tensor map 0: wrong tile", [](ProgramT &p) { addTensorMaps(p, 1)->tile = {64, 257}; }},
       });
 }
 
