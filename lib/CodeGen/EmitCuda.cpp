@@ -402,6 +402,8 @@ static int64_t countBlocks(kernel::FuncOp function, int64_t threads) {
   function.walk([&](kernel::ContractOp contract) {
     (contract.getMethod() == "gemv_mma" ? mma : other) = true;
   });
+  // Lists of rows need registers beside the product's.
+  function.walk([&](kernel::CollectRowsOp) { other = true; });
   return mma && !other ? std::max<int64_t>(1, 512 / threads) : 1;
 }
 
