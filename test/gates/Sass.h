@@ -40,7 +40,7 @@ inline constexpr int64_t sassParameters = 0x210;
 
 /// What is wrong with the order of a kernel's wait for the kernels before it (griddepcontrol.wait, ACQBULK):
 /// a store, atomic or reduction to memory before it; a load before it from other memory than constants; a path
-/// without it. `constants` says of each pointer parameter whether it is a constant.
+/// without it, in a kernel that has one wait or none. `constants` says of each pointer parameter whether it is a constant.
 ///
 /// Registers are followed from the parameters on all paths up to the wait: a load is from a constant when its address
 /// comes from the pointers of constants alone. Memory and shared memory hold no pointers, so that an

