@@ -216,6 +216,7 @@ void Chat::answer() {
   limits.maxTokens = request.maxTokens;
   limits.chunk = request.chunk;
   limits.stopIds = material.eosIds;
+  limits.sampler = &sampler;
   if (interrupts)
     limits.cancel = &interrupts->flag();
   AnswerText text(tokenizer, request.stopStrings);

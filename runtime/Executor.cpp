@@ -41,6 +41,17 @@ struct Executor::Binding {
   std::vector<LaunchArgs> launches;
   /// The place of each of them in the list of its function.
   std::vector<uint32_t> launchIndices;
+  /// What the device keeps of `launches` while the addresses hold.
+  std::unique_ptr<LaunchRecording> recording;
+
+  /// The launches with a tail behind them.
+  struct WithTail {
+    TailLaunch tail;
+    std::vector<void *> addresses;
+    std::vector<LaunchArgs> launches;
+    std::unique_ptr<LaunchRecording> recording;
+  };
+  std::unique_ptr<WithTail> withTail;
 };
 
 static int64_t nonNegative(const program::Expr &expr, std::span<const int64_t> symbols,
@@ -300,7 +311,7 @@ std::vector<std::vector<int64_t>> Executor::outputShapes(uint32_t index,
 }
 
 /// Makes room for a call and fills in the addresses when any has changed.
-void Executor::place(const program::Function &function, Binding &binding) {
+void Executor::place(Binding &binding) {
   for (size_t i = 0; i < binding.slotRoom.size(); ++i)
     temporaries.reserve(i, binding.slotRoom[i]);
   for (size_t i = 0; i < binding.inputRoom.size(); ++i)
@@ -336,6 +347,48 @@ void Executor::place(const program::Function &function, Binding &binding) {
   for (size_t i = 0; i < binding.tensorMaps.size(); ++i)
     binding.tensorMaps[i].base = binding.addresses[binding.tensorArguments[i]];
   binding.generation = generation;
+  binding.recording.reset();
+  binding.withTail.reset();
+}
+
+void Executor::reserve(uint32_t index, std::vector<int64_t> wanted) {
+  symbols = std::move(wanted);
+  std::unique_ptr<Binding> binding = resolve(function(index));
+  place(*binding);
+}
+
+void Executor::upload(const Binding &binding, std::span<const InputTensor> inputs) {
+  for (size_t i = 0; i < inputs.size(); ++i)
+    if (inputs[i].data)
+      device.upload(inputMemory.address(i), inputs[i].data, binding.inputBytes[i]);
+}
+
+void Executor::setTail(Binding &binding, const TailLaunch &tail) {
+  if (binding.withTail && binding.withTail->tail == tail)
+    return;
+  auto made = std::make_unique<Binding::WithTail>();
+  made->tail = tail;
+  for (const TailLaunch::Argument &argument : tail.buffers)
+    made->addresses.push_back(argument.kind == BufferKind::Input    ? inputMemory.address(argument.index)
+                              : argument.kind == BufferKind::Output ? outputMemory.address(argument.index)
+                                                                    : argument.address);
+  made->launches = binding.launches;
+  LaunchArgs &args = made->launches.emplace_back();
+  args.kernel = tail.kernel;
+  args.buffers = made->addresses;
+  args.symbols = made->tail.symbols;
+  args.grid[0] = tail.blocks;
+  args.block[0] = tail.threads;
+  args.sharedBytes = tail.sharedBytes;
+  binding.withTail = std::move(made);
+}
+
+void Executor::start(uint32_t index, std::span<const InputTensor> inputs, const TailLaunch &tail) {
+  Binding &binding = bind(index, inputs);
+  place(binding);
+  setTail(binding, tail);
+  upload(binding, inputs);
+  device.replay(binding.withTail->launches, binding.withTail->recording);
 }
 
 void Executor::launchAndRecord(const program::Function &function, const Binding &binding) {
@@ -354,12 +407,13 @@ void Executor::launchAndRecord(const program::Function &function, const Binding 
 void Executor::run(uint32_t index, std::span<const InputTensor> inputs,
                    std::span<void *const> outputs) {
   Binding &binding = bind(index, inputs);
-  place(function(index), binding);
-  for (size_t i = 0; i < inputs.size(); ++i)
-    if (inputs[i].data)
-      device.upload(inputMemory.address(i), inputs[i].data, binding.inputBytes[i]);
+  place(binding);
+  upload(binding, inputs);
   if (profile)
     launchAndRecord(function(index), binding);
+  else if (function(index).phase() == program::Phase::Decode)
+    // Prompts are of any length, decode steps of few shapes.
+    device.replay(binding.launches, binding.recording);
   else
     device.launchAll(binding.launches);
   for (size_t i = 0; i < outputs.size(); ++i)

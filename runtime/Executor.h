@@ -35,6 +35,24 @@ std::vector<int64_t> typicalSymbols(const program::Function &function,
 std::vector<int64_t> slotSizes(const program::Function &function,
                                std::span<const int64_t> symbols);
 
+/// A kernel that runs behind a function, as part of the same step.
+struct TailLaunch {
+  /// An input or output of the function by its index, or memory of the caller's.
+  struct Argument {
+    program::BufferKind kind;
+    uint32_t index;
+    void *address;
+    bool operator==(const Argument &) const = default;
+  };
+  uint32_t kernel = 0;
+  std::vector<Argument> buffers;
+  std::vector<int64_t> symbols;
+  int64_t blocks = 1;
+  int threads = 32;
+  uint32_t sharedBytes = 0;
+  bool operator==(const TailLaunch &) const = default;
+};
+
 /// Runs functions of one target on one device. The launch list of a function is
 /// evaluated once for each combination of symbol values and then kept, so that
 /// a decode step only binds, copies its inputs and launches.
@@ -66,6 +84,17 @@ public:
   void run(uint32_t function, std::span<const InputTensor> inputs,
            std::span<void *const> outputs);
 
+  /// Starts a function and `tail` behind it and does not wait for them. Inputs without data
+  /// keep what they hold.
+  void start(uint32_t function, std::span<const InputTensor> inputs, const TailLaunch &tail);
+
+  /// Makes room for calls of a function with these values of its symbols, so that addresses
+  /// stay as they are when it is called with smaller ones.
+  void reserve(uint32_t function, std::vector<int64_t> symbols);
+
+  /// The device memory of an output, as the last call left it.
+  const void *output(uint32_t index) const { return outputMemory.address(index); }
+
   /// While it is not null, each launch is waited for and recorded in it.
   void setProfile(LaunchProfile *wanted) { profile = wanted; }
 
@@ -78,7 +107,9 @@ private:
   void bindSymbols(const program::Function &function, std::span<const InputTensor> inputs);
   Binding &bind(uint32_t function, std::span<const InputTensor> inputs);
   std::unique_ptr<Binding> resolve(const program::Function &function) const;
-  void place(const program::Function &function, Binding &binding);
+  void place(Binding &binding);
+  void upload(const Binding &binding, std::span<const InputTensor> inputs);
+  void setTail(Binding &binding, const TailLaunch &tail);
   void launchAndRecord(const program::Function &function, const Binding &binding);
 
   const program::TargetProgram &target;

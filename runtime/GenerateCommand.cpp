@@ -161,6 +161,8 @@ int rt::runGenerate(ModelHandle &model, const GenerateRequest &request, Streams 
       probabilities.push_back(logProbs(logits, id, *request.logProbs));
     return id;
   };
+  if (!request.logProbs)
+    limits.sampler = &sampler;
   auto onToken = [&](int64_t id) {
     show(answer ? answer->push(id) : (text.empty() ? "" : " ") + std::to_string(id));
     return answer && answer->stopped() ? Next::Stop : Next::Continue;

@@ -10,9 +10,14 @@
 #include <algorithm>
 #include <bit>
 #include <chrono>
+#include <optional>
+#include <utility>
 
 using namespace mlsys;
 using namespace mlsys::rt;
+
+/// Steps that a loop on the device has begun, at most, when the host waits for the first of them.
+static constexpr int64_t stepsAhead = 2;
 
 std::string_view rt::stopReasonText(StopReason reason) {
   switch (reason) {
@@ -40,19 +45,16 @@ Sequence::Sequence(LanguageModel &model, KvCache &cache)
 
 Sequence::~Sequence() { cache.removeSequence(sequence); }
 
-std::span<const float> Sequence::push(std::span<const int64_t> ids) {
-  // What the first new token does not see is not read again.
+/// Has pages for `total` tokens, and frees those that no token from `seenFrom` on sees.
+void Sequence::makeRoom(int64_t seenFrom, int64_t total) {
   if (model.window() > 0)
-    cache.release(sequence, firstSeen(tokens));
-  std::vector<int32_t> fresh = cache.grow(sequence, tokens + int64_t(ids.size()));
+    cache.release(sequence, firstSeen(seenFrom));
+  std::vector<int32_t> fresh = cache.grow(sequence, total);
   if (!fresh.empty())
     model.zeroPages(fresh);
-  positions.clear();
-  slots.clear();
-  for (size_t i = 0; i < ids.size(); ++i) {
-    positions.push_back(int32_t(tokens + int64_t(i)));
-    slots.push_back(cache.slot(sequence, tokens + int64_t(i)));
-  }
+}
+
+void Sequence::fillTable() {
   std::span<const int32_t> pages = cache.pages(sequence);
   // Few different table widths let the executor reuse its launch lists.
   int64_t widest = (model.contextLength() + model.pageSize() - 1) / model.pageSize();
@@ -60,6 +62,17 @@ std::span<const float> Sequence::push(std::span<const int64_t> ids) {
   blockTable.assign(width, pages.back());
   std::copy_if(pages.begin(), pages.end(), blockTable.begin() + cache.firstKept(sequence) / cache.pageSize(),
                [](int32_t page) { return page >= 0; });
+}
+
+std::span<const float> Sequence::push(std::span<const int64_t> ids) {
+  makeRoom(tokens, tokens + int64_t(ids.size()));
+  positions.clear();
+  slots.clear();
+  for (size_t i = 0; i < ids.size(); ++i) {
+    positions.push_back(int32_t(tokens + int64_t(i)));
+    slots.push_back(cache.slot(sequence, tokens + int64_t(i)));
+  }
+  fillTable();
   tokens += int64_t(ids.size());
   int32_t queryStart[] = {0, int32_t(ids.size())};
   int32_t contextLength[] = {int32_t(tokens)};
@@ -70,11 +83,47 @@ std::span<const float> Sequence::push(std::span<const int64_t> ids) {
   batch.queryStart = queryStart;
   batch.contextLength = contextLength;
   batch.blockTable = blockTable;
-  batch.maxPages = int64_t(width);
+  batch.maxPages = int64_t(blockTable.size());
   size_t columns = size_t(model.vocabSize());
   logits.resize(size_t(model.rows(batch.tokens(), 1)) * columns);
   model.step(batch, logits);
   return std::span(logits).last(columns);
+}
+
+bool Sequence::startLoop(int64_t id, const DeviceSampling &how) {
+  // The step places its successor, too.
+  makeRoom(tokens, std::min(tokens + 2, model.contextLength()));
+  fillTable();
+  int32_t position[] = {int32_t(tokens)}, queryStart[] = {0, 1}, contextLength[] = {int32_t(tokens + 1)};
+  int64_t slot[] = {cache.slot(sequence, tokens)};
+  StepBatch batch;
+  batch.ids = std::span(&id, 1);
+  batch.positions = position;
+  batch.slots = slot;
+  batch.queryStart = queryStart;
+  batch.contextLength = contextLength;
+  batch.blockTable = loopTable = blockTable;
+  batch.maxPages = int64_t(blockTable.size());
+  loop = model.decode(batch, std::span(&how, 1));
+  tokens += loop ? 1 : 0;
+  return loop != nullptr;
+}
+
+void Sequence::startStep() {
+  // Tokens of steps that have begun may be taken back, and with them what they see.
+  makeRoom(std::max<int64_t>(0, tokens - stepsAhead), std::min(tokens + 2, model.contextLength()));
+  fillTable();
+  bool isKnown = blockTable == loopTable;
+  if (!isKnown)
+    loopTable = blockTable;
+  loop->start(isKnown ? std::span<const int32_t>() : loopTable, int64_t(loopTable.size()));
+  ++tokens;
+}
+
+int64_t Sequence::finishStep() {
+  int64_t id;
+  loop->finish(std::span(&id, 1));
+  return id;
 }
 
 int64_t Sequence::truncate(int64_t count) {
@@ -155,9 +204,50 @@ Generation Conversation::generate(std::span<const int64_t> prompt, const Generat
   }
   result.promptSeconds = secondsSince(start);
 
-  start = std::chrono::steady_clock::now();
+  try {
+    return decode(std::move(result), logits, limits, sample, onToken);
+  } catch (...) {
+    // The cache holds what the steps before have put there.
+    sequence.endLoop();
+    cached.resize(size_t(sequence.truncate(int64_t(cached.size()))));
+    throw;
+  }
+}
+
+/// Generates from the logits after the prompt.
+Generation Conversation::decode(Generation result, std::span<const float> logits, const GenerationLimits &limits,
+                                const SampleFunction &sample, const TokenFunction &onToken) {
+  auto start = std::chrono::steady_clock::now();
+  std::optional<DeviceSampling> onDevice = limits.sampler ? limits.sampler->forDevice() : std::nullopt;
+  bool mayLoop = onDevice.has_value(), loops = false;
+  /// Steps of the loop that the host has not waited for.
+  int64_t underWay = 0;
+  /// The id that follows `id`.
+  auto follow = [&](int64_t id) {
+    ++result.decodeSteps;
+    if (std::exchange(mayLoop, false)) {
+      onDevice = limits.sampler->forDevice();
+      loops = sequence.startLoop(id, *onDevice);
+      underWay = 1;
+    }
+    if (!loops)
+      return sample(push(std::span(&id, 1)));
+    // The next step begins before the host knows its token.
+    while (underWay < stepsAhead && sequence.size() < model.contextLength() &&
+           (underWay == 0 || !cancelled(limits)) &&
+           (limits.maxTokens < 0 || int64_t(result.ids.size()) + underWay < limits.maxTokens)) {
+      sequence.startStep();
+      ++underWay;
+    }
+    --underWay;
+    int64_t next = sequence.finishStep();
+    cached.push_back(id);
+    limits.sampler->accept(next);
+    return next;
+  };
+
+  int64_t id = sample(logits);
   while (true) {
-    int64_t id = sample(logits);
     if (std::find(limits.stopIds.begin(), limits.stopIds.end(), id) != limits.stopIds.end()) {
       result.reason = StopReason::StopId;
       break;
@@ -171,7 +261,7 @@ Generation Conversation::generate(std::span<const int64_t> prompt, const Generat
       result.reason = StopReason::Length;
       break;
     }
-    if (sequence.size() >= model.contextLength()) {
+    if (int64_t(cached.size()) >= model.contextLength()) {
       result.reason = StopReason::Context;
       break;
     }
@@ -179,8 +269,11 @@ Generation Conversation::generate(std::span<const int64_t> prompt, const Generat
       result.reason = StopReason::Cancelled;
       break;
     }
-    logits = push(std::span(&id, 1));
-    ++result.decodeSteps;
+    id = follow(id);
+  }
+  if (loops) {
+    sequence.endLoop();
+    cached.resize(size_t(sequence.truncate(int64_t(cached.size()))));
   }
   result.decodeSeconds = secondsSince(start);
   return result;

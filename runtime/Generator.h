@@ -7,6 +7,7 @@
 
 #include "runtime/KvCache.h"
 #include "runtime/LanguageModel.h"
+#include "runtime/Sampler.h"
 
 #include <atomic>
 #include <functional>
@@ -35,6 +36,9 @@ struct GenerationLimits {
   std::vector<int64_t> stopIds;
   /// Checked before each step.
   const std::atomic<bool> *cancel = nullptr;
+  /// The sampler that the sample function draws from, when it does nothing else: then the device
+  /// may draw instead. Null: the function sees all logits.
+  Sampler *sampler = nullptr;
 };
 
 enum class StopReason { Length, StopId, StopText, Context, Cancelled };
@@ -64,6 +68,17 @@ public:
   /// Runs `ids` after what came before, at most maxStepTokens() of them, and
   /// returns the logits after the last one, valid until the next call.
   std::span<const float> push(std::span<const int64_t> ids);
+  /// Starts to decode on the device: runs `id`, whose successor finishStep() gives. False, and
+  /// nothing has happened, when the model cannot.
+  bool startLoop(int64_t id, const DeviceSampling &how);
+  /// Starts the step that runs the token which the step before chooses.
+  void startStep();
+  /// Waits for the oldest step and gives the id that it chose.
+  int64_t finishStep();
+  /// Ends the loop, if there is one; of steps that have begun nothing is left after
+  /// truncate().
+  void endLoop() { loop.reset(); }
+
   /// Forgets all but the first `count` tokens, of which there are that many; all of them when
   /// pages that the next token would see have been freed (see LanguageModel::window). Returns how
   /// many are left.
@@ -73,6 +88,8 @@ public:
 
 private:
   int64_t firstSeen(int64_t position) const;
+  void makeRoom(int64_t seenFrom, int64_t total);
+  void fillTable();
 
   LanguageModel &model;
   KvCache &cache;
@@ -81,6 +98,9 @@ private:
   std::vector<int32_t> positions, blockTable;
   std::vector<int64_t> slots;
   std::vector<float> logits;
+  std::unique_ptr<DecodeLoop> loop;
+  /// The block table that the device has.
+  std::vector<int32_t> loopTable;
 };
 
 /// A KV cache with one sequence in it, which is kept from one generation to the next.
@@ -104,6 +124,8 @@ private:
     return limits.cancel && limits.cancel->load();
   }
   std::span<const float> push(std::span<const int64_t> ids);
+  Generation decode(Generation result, std::span<const float> logits, const GenerationLimits &limits,
+                    const SampleFunction &sample, const TokenFunction &onToken);
 
   LanguageModel &model;
   KvCache cache;

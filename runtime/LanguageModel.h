@@ -8,7 +8,10 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
+#include "runtime/DeviceSampling.h"
+
 #include <cstdint>
+#include <memory>
 #include <span>
 
 namespace mlsys::rt {
@@ -37,6 +40,21 @@ struct StepBatch {
 
   int64_t tokens() const { return int64_t(ids.size()); }
   int64_t requests() const { return int64_t(contextLength.size()); }
+};
+
+/// Decode steps each of which takes the tokens that the step before chose, without the host
+/// between them.
+class DecodeLoop {
+public:
+  virtual ~DecodeLoop() = default;
+
+  /// Starts the next step: the next position of every request. Before the step behind it chooses
+  /// tokens, the page of its position is in the block table, too. `blockTable`
+  /// [R, maxPages] replaces the one before; empty: it stays.
+  virtual void start(std::span<const int32_t> blockTable, int64_t maxPages) = 0;
+  /// Waits for the oldest step that was started and gives the tokens that it chose. Throws
+  /// rt::Error when its logits are no numbers. At most 8 steps are under way.
+  virtual void finish(std::span<int64_t> ids) = 0;
 };
 
 /// A language model with a paged KV cache.
@@ -73,6 +91,11 @@ public:
   /// Runs the new tokens. `logits` is [R, vocabSize]: those that follow the last
   /// token of each request; [T, vocabSize] when perToken(). Throws rt::Error.
   virtual void step(const StepBatch &batch, std::span<float> logits) = 0;
+
+  /// Starts a decode step and chooses the tokens that follow on the device, from then on in a
+  /// loop; `how` says for each request how. Null when the model cannot. No other step while
+  /// the loop lives.
+  virtual std::unique_ptr<DecodeLoop> decode(const StepBatch &, std::span<const DeviceSampling>) { return nullptr; }
 
   /// Records each launch of the steps that follow; null ends that. False when the model has no
   /// kernels.

@@ -5,15 +5,19 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/ProgramModel.h"
 
+#include "runtime/DeviceKernels.h"
 #include "runtime/Devices.h"
 #include "runtime/Error.h"
 #include "runtime/Executor.h"
 #include "runtime/Expr.h"
+#include "runtime/ProgramDecodeLoop.h"
 #include "runtime/ThreadPool.h"
 #include "runtime/WeightLoader.h"
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <future>
 #include <limits>
@@ -54,6 +58,8 @@ private:
   void loadConstants(const OpenOptions &options);
   void loadConstant(const program::Constant &constant, const WeightFiles &files, void *address,
                     const ParallelFor &parallelFor);
+  bool isMadeOnDevice(const program::Constant &constant) const;
+  void makeRandomConstants();
   void placeConstants(const std::vector<bool> &used);
   void freeMemory();
 
@@ -66,6 +72,10 @@ private:
 class ProgramLanguageModel : public LanguageModel {
 public:
   ProgramLanguageModel(std::unique_ptr<ProgramOnDevice> on, int64_t contextTokens);
+  ~ProgramLanguageModel() override {
+    for (auto [requests, memory] : loopMemory)
+      on->device->free(memory);
+  }
 
   int64_t contextLength() const override { return context; }
   int64_t vocabSize() const override { return vocabulary; }
@@ -79,14 +89,17 @@ public:
   int64_t preferredChunk() const override { return std::min(stepTokens, defaultChunk); }
   void zeroPages(std::span<const int32_t> pages) override;
   void step(const StepBatch &batch, std::span<float> logits) override;
+  std::unique_ptr<DecodeLoop> decode(const StepBatch &first, std::span<const DeviceSampling> how) override;
   bool setProfile(LaunchProfile *profile) override {
     on->executor->setProfile(profile);
+    profiled = profile != nullptr;
     return true;
   }
 
 private:
   void readFunction(uint32_t index);
   void sizeCache(int64_t contextTokens);
+  void reserveDecode();
   void call(uint32_t function, const StepBatch &batch, float *logits);
   void callPadded(uint32_t function, int64_t bucket, const StepBatch &batch,
                   std::span<float> logits);
@@ -98,8 +111,9 @@ private:
   std::vector<std::pair<int64_t, uint32_t>> decodes;
   int64_t context = 0, vocabulary = 0, ids = 0, pages = 0, stepTokens = 1;
   bool encoder = false, everyToken = false;
-  /// For steps that say no token types.
-  std::vector<int64_t> noTypes;
+  bool profiled = false;
+  /// Of decode loops, by their number of requests.
+  std::map<int64_t, void *> loopMemory;
   /// Memory of callPadded, reused.
   struct {
     std::vector<int64_t> ids, slots, tokenTypes;
@@ -153,6 +167,7 @@ ProgramOnDevice::ProgramOnDevice(LoadedProgram loaded, const OpenOptions &option
     std::future<void> kernels = std::async(std::launch::async, [this] { device->load(*target); });
     loadConstants(options);
     kernels.get();
+    makeRandomConstants();
     executor = std::make_unique<Executor>(*target, *device, constants);
   } catch (...) {
     freeMemory();
@@ -235,12 +250,43 @@ void ProgramOnDevice::loadConstants(const OpenOptions &options) {
     const program::Constant &constant = *target->constants()->Get(uint32_t(i));
     if (options.progress)
       options.progress(done, total);
-    loadConstant(constant, files, constants[i], parallelFor);
     done += constant.bytes();
+    if (isMadeOnDevice(constant))
+      continue;
+    loadConstant(constant, files, constants[i], parallelFor);
   }
   device->synchronize();
   if (options.progress)
     options.progress(done, total);
+}
+
+/// True for random numbers that a kernel of the program makes where they are wanted.
+bool ProgramOnDevice::isMadeOnDevice(const program::Constant &constant) const {
+  return findKernel(*target, randomKind) && length(constant.sources()) == 1 &&
+         WeightFiles::isRandom(*constant.sources()->Get(0)) && constant.layout() == program::Layout::RowMajor &&
+         (constant.dtype() == DType::F32 || constant.dtype() == DType::BF16 || constant.dtype() == DType::F16);
+}
+
+void ProgramOnDevice::makeRandomConstants() {
+  for (size_t i = 0; i < constants.size(); ++i) {
+    const program::Constant &constant = *target->constants()->Get(uint32_t(i));
+    if (!constants[i] || constant.bytes() == 0 || !isMadeOnDevice(constant))
+      continue;
+    const program::WeightSource &source = *constant.sources()->Get(0);
+    int64_t type = constant.dtype() == DType::F32 ? 0 : constant.dtype() == DType::BF16 ? 1 : 2;
+    int64_t count = int64_t(constant.bytes()) / (type == 0 ? 4 : 2);
+    auto bits = [](float value) { return int64_t(std::bit_cast<uint32_t>(value)); };
+    int64_t symbols[] = {type, count, int64_t(source.random_seed()), bits(source.random_mean()),
+                         bits(source.random_spread())};
+    LaunchArgs args;
+    args.kernel = *findKernel(*target, randomKind);
+    args.buffers = std::span<void *const>(&constants[i], 1);
+    args.symbols = symbols;
+    // Each thread makes several runs of 16 bytes.
+    args.grid[0] = std::clamp<int64_t>(count / (randomThreads * 32), 1, 4096);
+    args.block[0] = randomThreads;
+    device->launch(args);
+  }
 }
 
 void ProgramOnDevice::loadConstant(const program::Constant &constant, const WeightFiles &files, void *address,
@@ -286,6 +332,38 @@ ProgramLanguageModel::ProgramLanguageModel(std::unique_ptr<ProgramOnDevice> owne
   on->cache = on->device->allocateFor(
       MemoryUse::Cache, size_t(checkedMul(pages, int64_t(target.cache()->page_bytes()))));
   on->executor->setCache(on->cache);
+  if (!on->device->hostAccessible())
+    reserveDecode();
+}
+
+/// Makes room for decode steps of any context, the largest first, so that no later one moves what
+/// graphs of the others refer to.
+void ProgramLanguageModel::reserveDecode() {
+  int64_t widest = (context + pageSize() - 1) / pageSize();
+  for (auto at = decodes.rbegin(); at != decodes.rend(); ++at) {
+    const program::Function &function = *target.functions()->Get(at->second);
+    std::map<std::string, int64_t> given;
+    const program::Port &table = portWithRole(function, Role::BlockTable);
+    if (std::optional<uint32_t> symbol = asSymbol(*table.shape()->Get(1)))
+      given[function.symbols()->Get(*symbol)->name()->str()] = widest;
+    on->executor->reserve(at->second, typicalSymbols(function, given));
+  }
+}
+
+std::unique_ptr<DecodeLoop> ProgramLanguageModel::decode(const StepBatch &first,
+                                                         std::span<const DeviceSampling> how) {
+  std::optional<uint32_t> kernel = findKernel(target, sampleKind);
+  auto found = std::find_if(decodes.begin(), decodes.end(),
+                            [&](const auto &decode) { return decode.first == first.requests(); });
+  const char *wanted = std::getenv("MLSYS_DEVICE_SAMPLING");
+  if (!kernel || found == decodes.end() || profiled || (wanted && std::string_view(wanted) == "0") ||
+      !ProgramDecodeLoop::supports(*target.functions()->Get(found->second)))
+    return nullptr;
+  void *&memory = loopMemory[first.requests()];
+  if (!memory)
+    memory = on->device->allocate(ProgramDecodeLoop::memoryBytes(first.requests()));
+  return std::make_unique<ProgramDecodeLoop>(*on->device, *on->executor, found->second, *kernel, pageSize(), memory,
+                                             first, how);
 }
 
 /// Takes a function of phase prefill or decode into the model.
@@ -367,45 +445,9 @@ void ProgramLanguageModel::zeroPages(std::span<const int32_t> fresh) {
 }
 
 void ProgramLanguageModel::call(uint32_t index, const StepBatch &batch, float *logits) {
-  const program::Function &function = *target.functions()->Get(index);
-  int64_t tokens[] = {batch.tokens()}, starts[] = {batch.requests() + 1};
-  int64_t requests[] = {batch.requests()}, table[] = {batch.requests(), batch.maxPages};
-  std::vector<InputTensor> inputs;
-  inputs.reserve(length(function.inputs()));
-  for (const program::Port *port : *function.inputs()) {
-    switch (port->role()) {
-    case Role::TokenIds:
-      inputs.push_back({DType::I64, tokens, batch.ids.data()});
-      break;
-    case Role::Positions:
-      inputs.push_back({DType::I32, tokens, batch.positions.data()});
-      break;
-    case Role::Slots:
-      inputs.push_back({DType::I64, tokens, batch.slots.data()});
-      break;
-    case Role::QueryStart:
-      inputs.push_back({DType::I32, starts, batch.queryStart.data()});
-      break;
-    case Role::ContextLength:
-      inputs.push_back({DType::I32, requests, batch.contextLength.data()});
-      break;
-    case Role::BlockTable:
-      inputs.push_back({DType::I32, table, batch.blockTable.data()});
-      break;
-    case Role::TokenTypes:
-      noTypes.assign(batch.tokenTypes.empty() ? size_t(batch.tokens()) : 0, 0);
-      inputs.push_back({DType::I64, tokens, batch.tokenTypes.empty() ? noTypes.data() : batch.tokenTypes.data()});
-      break;
-    case Role::KvCache:
-    case Role::Tensor:
-    case Role::Logits:
-      // The pages are a buffer of their own; the port only names them.
-      inputs.push_back({port->dtype(), {}, nullptr});
-      break;
-    }
-  }
+  StepInputs inputs(*target.functions()->Get(index), batch, batch.tokens(), batch.requests());
   void *outputs[] = {logits};
-  on->executor->run(index, inputs, outputs);
+  on->executor->run(index, inputs.get(), outputs);
 }
 
 /// Fills a batch of single tokens up to the bucket with requests that read and

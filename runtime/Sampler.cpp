@@ -261,9 +261,20 @@ int64_t Sampler::race() {
 int64_t Sampler::sample(std::span<const float> logits) {
   filter(logits);
   int64_t id = candidates.size() == 1 ? candidates.front().index : race();
+  accept(id);
+  return id;
+}
+
+void Sampler::accept(int64_t id) {
   ++draws;
   addToContext(id);
-  return id;
+}
+
+std::optional<DeviceSampling> Sampler::forDevice() const {
+  if (!options.logitBias.empty() || options.typicalP < 1 || options.repeatPenalty != 1 ||
+      options.presencePenalty != 0 || options.frequencyPenalty != 0)
+    return std::nullopt;
+  return DeviceSampling{options.temperature, options.topK, options.topP, options.minP, options.seed, draws};
 }
 
 std::vector<std::pair<int64_t, double>> Sampler::distribution(std::span<const float> logits) {

@@ -5,8 +5,11 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
+#include "runtime/DeviceSampling.h"
+
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <utility>
@@ -55,6 +58,12 @@ public:
   /// The id of the chosen token, which joins the context. Logits of minus infinity are never
   /// chosen; NaN or plus infinity, or no finite logit at all, throw rt::Error.
   int64_t sample(std::span<const float> logits);
+
+  /// The next draw as a device makes it: the same token, but for rounding. Nothing when the options need more
+  /// than a device does: bias, penalties, typicalP.
+  std::optional<DeviceSampling> forDevice() const;
+  /// Counts a draw that a device made, as sample() would have.
+  void accept(int64_t id);
 
   /// The probability of each token that the next draw could give, by rising id. Throws as
   /// sample() does.

@@ -29,9 +29,8 @@ using program::DType;
 using program::Layout;
 using program::WeightSource;
 
-/// WeightSource.file of data behind the FlatBuffer and of random numbers.
+/// WeightSource.file of data behind the FlatBuffer.
 static constexpr int32_t appendedFile = -1;
-static constexpr int32_t randomFile = -2;
 /// Bytes of a panel that are read at a time: where numbers are converted, so much that it stays in
 /// the first-level cache; where they are copied, runs long enough for memory to be read at speed.
 static constexpr int64_t convertedPanelBytes = 32 << 10;
@@ -66,12 +65,12 @@ WeightFiles::WeightFiles(const program::Program &program, const std::string &fol
   }
 }
 
-bool WeightFiles::isRandom(const WeightSource &source) { return source.file() == randomFile; }
+bool WeightFiles::isRandom(const WeightSource &source) { return source.file() == randomWeightsFile; }
 
 std::string WeightFiles::fileName(const WeightSource &source) const {
   if (source.file() == appendedFile)
     return "the appended data";
-  if (source.file() == randomFile)
+  if (source.file() == randomWeightsFile)
     return "random numbers";
   if (source.file() >= 0 && static_cast<size_t>(source.file()) < files.size())
     return files[static_cast<size_t>(source.file())].path();

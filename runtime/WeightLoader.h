@@ -23,6 +23,9 @@ namespace mlsys::rt {
 using ParallelFor =
     std::function<void(int64_t count, const std::function<void(int64_t begin, int64_t end)> &)>;
 
+/// WeightSource.file of random numbers.
+inline constexpr int32_t randomWeightsFile = -2;
+
 /// The files that a program's constants are read from, mapped.
 class WeightFiles {
 public:

@@ -11,6 +11,8 @@
 #include "mlsys/CodeGen/FusionLowering.h"
 #include "mlsys/IR/Kernel.h"
 
+#include "runtime/DeviceKernels.h"
+
 using namespace mlir;
 using namespace mlsys;
 
@@ -52,6 +54,7 @@ llvm::Error mlsys::emitCudaText(Compilation &compilation, ModuleOp module,
         return failure();
       kernel->cuda_text = std::move(*text);
     }
+    rt::addRuntimeKernels(program);
     return success();
   });
 }

@@ -151,7 +151,11 @@ int allocate(Address *address, size_t bytes) {
   size_t total = static_cast<size_t>(setting("memory", 80l << 30));
   if (bytes > total - used)
     return outOfMemory;
-  void *result = aligned_alloc(256, (bytes + 255) / 256 * 256);
+  size_t padded = (bytes + 255) / 256 * 256;
+  void *result = aligned_alloc(256, padded);
+  // Kernels do not run, so that zero is what they leave.
+  if (padded <= size_t(1) << 30)
+    memset(result, 0, padded);
   *address = reinterpret_cast<Address>(result);
   memory[*address] = bytes;
   used += bytes;

@@ -5,6 +5,8 @@
 //===----------------------------------------------------------------------===//
 #include "TestPrograms.h"
 
+#include "runtime/DeviceKernels.h"
+
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -290,5 +292,44 @@ void plain(void *const *b, const int64_t *s, void *scratch, int64_t begin, int64
       buffer(BufferKind::Output, 0, DType::F32, {Sym, 0, Sym, 1, Mul, Const, 64, Mul}));
   forward->launches.push_back(launch(2, {0, 1}, {{Sym, 1}}, {Sym, 0}, "plain"));
   target.functions.push_back(std::move(forward));
+  return program;
+}
+
+ProgramT test::cudaLanguageProgram(int64_t contextLength) {
+  static const char *const texts[] = {R"(#include "mlsys/types.cuh"
+extern "C" __global__ void write_cache(const i64 *ids, const i64 *slots, f32 *cache) {
+  pdl_wait();
+  i64 t = block_x();
+  if (thread_x() == 0 && slots[t] >= 0)
+    cache[slots[t] / 4 * 8 + slots[t] % 4] = (f32)ids[t];
+}
+)",
+                                      R"(#include "mlsys/types.cuh"
+extern "C" __global__ void next_token(const i32 *context, const i32 *table, const f32 *cache, f32 *logits,
+                                      long long pages) {
+  pdl_wait();
+  i64 r = block_x();
+  if (thread_x() >= 16)
+    return;
+  i64 sum = context[r];
+  for (i64 i = 0; i < context[r]; ++i)
+    sum += (i64)cache[table[r * pages + i / 4] * 8 + i % 4];
+  logits[r * 16 + thread_x()] = thread_x() == sum % 16 ? 1.0f : 0.0f;
+}
+)"};
+  ProgramT program = languageProgram(contextLength);
+  TargetProgramT &target = *program.targets[0];
+  target.target = "cuda";
+  target.arch = "sm_80";
+  target.cpu_libraries.clear();
+  // "forward" and its kernel.
+  target.functions.pop_back();
+  target.kernels.pop_back();
+  for (size_t i = 0; i < target.kernels.size(); ++i)
+    target.kernels[i]->cuda_text = texts[i];
+  for (auto &function : target.functions)
+    for (auto &launch : function->launches)
+      launch->block = {32, 1, 1};
+  rt::addRuntimeKernels(target);
   return program;
 }

@@ -39,4 +39,7 @@ program::ProgramT scaleProgram();
 /// its logit is 1 and the others are 0. Pages hold 4 tokens.
 program::ProgramT languageProgram(int64_t contextLength = 64);
 
+/// The step functions of languageProgram() for GPUs, as text, with the runtime's own kernels.
+program::ProgramT cudaLanguageProgram(int64_t contextLength = 64);
+
 } // namespace mlsys::test

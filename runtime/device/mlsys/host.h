@@ -92,6 +92,13 @@ inline float divide_approx(float a, float b) { return float_from_bits(bits_from_
 inline float reciprocal_approx(float value) { return float_from_bits(bits_from_float(1.0f / value) & ~1u); }
 inline float sqrt_approx(float value) { return float_from_bits(bits_from_float(__builtin_sqrtf(value)) & ~1u); }
 
+/// The compiler sees no product here that it could fuse with a sum.
+inline float multiply_rounded(float a, float b) {
+  float product = a * b;
+  asm("" : "+x"(product));
+  return product;
+}
+
 inline void copy_bytes(void *destination, const void *source, u32 bytes) {
   __builtin_memcpy(destination, source, bytes);
 }

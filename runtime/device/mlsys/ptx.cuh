@@ -53,6 +53,9 @@ MLSYS_INLINE float sqrt_approx(float value) {
   return result;
 }
 
+/// a * b, rounded, also where a sum follows.
+MLSYS_INLINE float multiply_rounded(float a, float b) { return __fmul_rn(a, b); }
+
 MLSYS_INLINE void copy_bytes(void *destination, const void *source, u32 bytes) { memcpy(destination, source, bytes); }
 /// The host executor reports a misaligned access; the GPU faults by itself.
 MLSYS_INLINE void check_alignment(const void *, u32, const char *) {}

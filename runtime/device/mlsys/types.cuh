@@ -87,10 +87,13 @@ struct alignas(16) bytes16 {
 #include "mlsys/host.h"
 #define MLSYS_UNROLL
 #define MLSYS_ROLL
+#define MLSYS_UNROLL_BY(n)
 #else
 #include "mlsys/ptx.cuh"
+#define MLSYS_PRAGMA(text) _Pragma(#text)
 #define MLSYS_UNROLL _Pragma("unroll")
 #define MLSYS_ROLL _Pragma("unroll 1")
+#define MLSYS_UNROLL_BY(n) MLSYS_PRAGMA(unroll n)
 #endif
 
 inline bf16::bf16(float value) : bits(bf16_from_float(value)) {}
