@@ -391,8 +391,6 @@ TEST(BenchCommand, RefusesWrongNumbers) {
             "-p -1: expected a number of tokens");
   EXPECT_EQ(problem([](BenchRequest &b) { b.depths = {-1}; }), "-d -1: expected a number of tokens");
   EXPECT_EQ(problem([](BenchRequest &b) { b.batches = {0}; }), "-b 0: expected at least one request");
-  EXPECT_EQ(problem([](BenchRequest &b) { b.batches = {2}; }),
-            "-b 2: batches are for encoders, and this is a causal language model");
   EXPECT_EQ(problem([](BenchRequest &b) { b.symbols = {{"T", 4}}; }),
             "--symbol is for functions on tensors; sum takes -p, -n, -d and -b");
   EXPECT_EQ(problem([](BenchRequest &b) { b.depths = {61}; }),
