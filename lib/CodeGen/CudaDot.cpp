@@ -220,10 +220,8 @@ void DotLowering::emitOutput(const DotGroup &group, unsigned output, ValueRange 
         cols = tileArguments[3];
   Value yielded = kernel.fusion.getBody().front().getTerminator()->getOperand(output);
   Value stored = getStoredValue(yielded);
-  RankedTensorType type = typeOf(stored);
-  int64_t last = type.isDynamicDim(type.getRank() - 1) ? 1 : type.getDimSize(type.getRank() - 1);
   int64_t width = std::min<int64_t>(
-      4, cudaVectorWidth(emitter, {stored}, std::gcd(last, group.columns)));
+      4, cudaVectorWidth(emitter, {stored}, std::gcd(lastExtent(stored), group.columns)));
   Value thread = kernel::ThreadIdOp::create(builder, loc, builder.getIndexType());
   Value vectors = math.div(cols, width);
   auto loop = scf::ForOp::create(builder, loc, thread, math.mul(rows, vectors),

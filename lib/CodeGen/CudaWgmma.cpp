@@ -107,15 +107,8 @@ static std::optional<WgmmaPlan> planTiles(const FusionStructure &structure, int6
 
 /// The rows at the hints of their symbols.
 static int64_t typicalRows(KernelBuilder &kernel) {
-  const DimExpr &rows = kernel.structure.rows;
-  if (std::optional<int64_t> constant = rows.asConstant())
-    return *constant;
   auto function = kernel.fusion->getParentOfType<func::FuncOp>();
-  int64_t typical = 1;
-  for (const std::string &name : rows.symbols())
-    for (SymbolAttr symbol : getSymbols(function))
-      if (symbol.getName() == name)
-        typical *= symbol.getHint();
+  int64_t typical = kernel.structure.rows.evaluate([&](StringRef name) { return getSymbolHint(function, name); });
   return std::max<int64_t>(1, typical);
 }
 

@@ -184,7 +184,7 @@ llvm::Error Compilation::chooseTargets() {
       target = ours;
     if (target.device != ours.device ||
         (cpu && !ours.variant.empty() && target.variant != ours.variant) ||
-        (!cpu && rt::cudaFamily(target.variant) != ours.variant))
+        (!cpu && rt::cudaFamily(target.variant) != rt::cudaFamily(ours.variant)))
       return llvm::createStringError("'" + request.model + "' is IR for " + ours.str() + ", not for " +
                                      target.str());
   }

@@ -73,36 +73,6 @@ struct Loaded {
   }
 };
 
-std::vector<char> encode(const std::string &type, const std::vector<float> &values) {
-  std::vector<char> bytes;
-  for (float value : values) {
-    uint16_t bits = floatToBf16(value);
-    if (type == "f16") {
-      _Float16 half = static_cast<_Float16>(value);
-      std::memcpy(&bits, &half, 2);
-    }
-    const char *from = type == "f32" ? reinterpret_cast<char *>(&value) : reinterpret_cast<char *>(&bits);
-    bytes.insert(bytes.end(), from, from + (type == "f32" ? 4 : 2));
-  }
-  return bytes;
-}
-
-std::vector<float> decode(const std::string &type, const std::vector<char> &bytes) {
-  std::vector<float> values(bytes.size() / (type == "f32" ? 4 : 2));
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (type == "f32") {
-      std::memcpy(&values[i], &bytes[4 * i], 4);
-      continue;
-    }
-    uint16_t bits;
-    std::memcpy(&bits, &bytes[2 * i], 2);
-    _Float16 half;
-    std::memcpy(&half, &bits, 2);
-    values[i] = type == "bf16" ? bf16ToFloat(bits) : static_cast<float>(half);
-  }
-  return values;
-}
-
 /// Attention of one query (D elements) over `count` keys and values.
 template <class Key, class Value>
 std::vector<double> reference(const float *q, int d, int count, Key key, Value value) {

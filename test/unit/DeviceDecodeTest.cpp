@@ -54,37 +54,6 @@ std::vector<HostCudaDevice::Source> sourcesOf(const Variant &variant) {
   return {{"decode_" + suffix, decode}, {"join_" + suffix, join}};
 }
 
-std::vector<char> encode(const std::string &type, const std::vector<float> &values) {
-  std::vector<char> bytes;
-  bytes.reserve(values.size() * 4);
-  for (float value : values) {
-    uint16_t bits = floatToBf16(value);
-    if (type == "f16") {
-      _Float16 half = static_cast<_Float16>(value);
-      std::memcpy(&bits, &half, 2);
-    }
-    const char *from = type == "f32" ? reinterpret_cast<char *>(&value) : reinterpret_cast<char *>(&bits);
-    bytes.insert(bytes.end(), from, from + (type == "f32" ? 4 : 2));
-  }
-  return bytes;
-}
-
-std::vector<float> decodeValues(const std::string &type, const std::vector<char> &bytes) {
-  std::vector<float> values(bytes.size() / (type == "f32" ? 4 : 2));
-  for (size_t i = 0; i < values.size(); ++i) {
-    uint16_t bits;
-    _Float16 half;
-    if (type == "f32") {
-      std::memcpy(&values[i], &bytes[4 * i], 4);
-      continue;
-    }
-    std::memcpy(&bits, &bytes[2 * i], 2);
-    std::memcpy(&half, &bits, 2);
-    values[i] = type == "bf16" ? bf16ToFloat(bits) : static_cast<float>(half);
-  }
-  return values;
-}
-
 class DeviceDecodeTest : public testing::TestWithParam<std::tuple<size_t, HostSchedule>> {
 protected:
   const Variant &variant = variants[std::get<0>(GetParam())];
@@ -147,7 +116,7 @@ protected:
                  {heads / variant.group, count, splits}, facts[0], facts[1]);
     if (splits > 1)
       launchKernel(device, 1, {parts.data, out.data, context.data}, {heads, splits}, {heads, count}, 128, facts[3]);
-    return decodeValues(variant.type, out.read());
+    return decode(variant.type, out.read());
   }
 
   /// One head of a request in f64.

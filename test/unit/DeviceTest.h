@@ -82,6 +82,39 @@ inline std::vector<uint16_t> toBf16(const std::vector<float> &values) {
   return bits;
 }
 
+/// The bytes of `values` as elements of `type`: f32, f16 or bf16.
+inline std::vector<char> encode(const std::string &type, const std::vector<float> &values) {
+  size_t size = type == "f32" ? 4 : 2;
+  std::vector<char> bytes(values.size() * size);
+  for (size_t i = 0; i < values.size(); ++i) {
+    _Float16 half = static_cast<_Float16>(values[i]);
+    uint16_t brain = floatToBf16(values[i]);
+    const void *from = &values[i];
+    if (type != "f32")
+      from = type == "f16" ? static_cast<const void *>(&half) : &brain;
+    std::memcpy(&bytes[size * i], from, size);
+  }
+  return bytes;
+}
+
+/// The values of elements of `type`.
+inline std::vector<float> decode(const std::string &type, const std::vector<char> &bytes) {
+  size_t size = type == "f32" ? 4 : 2;
+  std::vector<float> values(bytes.size() / size);
+  for (size_t i = 0; i < values.size(); ++i) {
+    uint16_t bits;
+    _Float16 half;
+    if (type == "f32") {
+      std::memcpy(&values[i], &bytes[4 * i], 4);
+      continue;
+    }
+    std::memcpy(&bits, &bytes[2 * i], 2);
+    std::memcpy(&half, &bits, 2);
+    values[i] = type == "bf16" ? bf16ToFloat(bits) : static_cast<float>(half);
+  }
+  return values;
+}
+
 /// The message of the rt::Error that `body` throws, "" when it throws none.
 template <class Body> std::string errorOf(Body body) {
   try {
