@@ -1,6 +1,7 @@
-"""Results of the GPU beside those of the CPU, from the same compiled files."""
+"""Results of the GPU beside those of the CPU, from the same compiled files, and beside those of the same GPU another way."""
 import array
 import ast
+import concurrent.futures
 import json
 import math
 import os
@@ -8,31 +9,11 @@ import random
 import struct
 import subprocess
 import tempfile
+import threading
 
 from . import works
 
-
-class Runner:
-    """mlsys-run of the prepared folder."""
-
-    def __init__(self, folder, device):
-        self.folder, self.device = os.path.abspath(folder), device
-        self.environment = dict(os.environ)
-        self.environment["LD_LIBRARY_PATH"] = os.path.join(self.folder, "lib")
-
-    def command(self, *arguments, device=None):
-        return [os.path.join(self.folder, "mlsys-run"), *arguments, "--device", device or self.device]
-
-    def run(self, *arguments, device=None, environment=None, timeout=900):
-        done = subprocess.run(self.command(*arguments, device=device), capture_output=True, text=True, timeout=timeout,
-                              env={**self.environment, **(environment or {})})
-        if done.returncode:
-            raise RuntimeError(f"mlsys-run {' '.join(arguments)} --device {device or self.device}: "
-                               f"{done.stderr.strip()[-2000:]}")
-        return done.stdout
-
-    def file(self, name):
-        return os.path.join(self.folder, name + ".mlsys")
+FAILURES = (RuntimeError, OSError, ValueError, KeyError, subprocess.TimeoutExpired)
 
 
 def write_npy(path, shape, values, code):
@@ -71,29 +52,30 @@ def difference(actual, expected):
 
 def check_tensors(runner, name, function, inputs, scratch):
     """One function with the same inputs on both devices."""
-    flags, results = [], []
+    folder, flags, results = tempfile.mkdtemp(dir=scratch), [], []
     for key, (shape, values, code) in inputs.items():
-        path = os.path.join(scratch, f"{key}.npy")
+        path = os.path.join(folder, f"{key}.npy")
         write_npy(path, shape, values, code)
         flags += ["--input", f"{key}={path}"]
     for device in ("cpu", runner.device):
-        output = tempfile.mkdtemp(dir=scratch)
+        output = tempfile.mkdtemp(dir=folder)
         runner.run("run", runner.file(name), "--function", function, *flags, "--output-dir", output, device=device)
         results.append([read_npy(os.path.join(output, file)) for file in sorted(os.listdir(output))])
     return max(difference(a, b) for a, b in zip(results[1], results[0]))
 
 
-def generate(runner, name, ids, tokens, device):
-    text = runner.run("generate", runner.file(name), "--prompt-ids", ",".join(map(str, ids)), "-n", str(tokens),
-                      "--temp", "0", "--ignore-eos", "--ids", "--json", "--logprobs", "20", device=device)
+def generate(runner, name, ids, tokens, *flags, device=None, environment=None):
+    text = runner.run("generate", runner.file(name), "--prompt-ids", ",".join(map(str, ids)), "-n", tokens, "--ignore-eos",
+                      "--ids", "--json", *flags, device=device, environment=environment)
     return json.loads(text[text.index("{"):])
 
 
 def check_steps(runner, name, ids, tokens, vocabulary):
     """Prefill and decode over the cache: the log-probabilities of the likeliest tokens. Where the CPU's choice is
     nearly another's the devices may go different ways, and what follows is not compared."""
-    expected = generate(runner, name, ids, tokens, "cpu")["logprobs"]
-    actual = generate(runner, name, ids, tokens, runner.device)["logprobs"]
+    flags = ["--temp", "0", "--logprobs", "20"]
+    expected = generate(runner, name, ids, tokens, *flags, device="cpu")["logprobs"]
+    actual = generate(runner, name, ids, tokens, *flags)["logprobs"]
     worst = 0.0
     for mine, theirs in zip(actual, expected):
         known = {entry["id"]: entry["logprob"] for entry in theirs["best"]}
@@ -109,49 +91,82 @@ def check_steps(runner, name, ids, tokens, vocabulary):
     return worst
 
 
-def check_all(runner, sizes, scratch, report):
-    """Every check; returns the list of (what, difference, allowed). A check that fails to run is infinitely far off."""
-    random.seed(1)
-    results = []
+def check_ways(runner, name, ids, tokens, flags):
+    """Tokens chosen on the GPU by graphs, by plain launches, and on the host, from the same logits: 0 when they agree, 1 when
+    not."""
+    ways = [generate(runner, name, ids, tokens, *flags, environment=environment)["ids"]
+            for environment in ({}, {"MLSYS_CUDA_GRAPHS": "0"}, {"MLSYS_DEVICE_SAMPLING": "0"})]
+    return 0.0 if ways[0] == ways[1] == ways[2] and len(ways[0]) == tokens else 1.0
 
-    def record(what, allowed, work):
-        try:
-            found = work()
-        except (RuntimeError, OSError, ValueError, KeyError, subprocess.TimeoutExpired) as error:
-            report(f"  {what}: {error}")
-            found = float("inf")
-        results.append({"what": what, "difference": found if found != float("inf") else "failed", "allowed": allowed,
-                        "good": found <= allowed})
-        report(f"  {'good' if found <= allowed else 'WRONG'}  {what}: {found:.2e} (allowed {allowed:.0e})")
 
-    def numbers(*shape):
-        count = 1
-        for extent in shape:
-            count *= extent
-        return shape, [random.uniform(-1, 1) for _ in range(count)], "f"
+def numbers(*shape):
+    return shape, [random.uniform(-1, 1) for _ in range(math.prod(shape))], "f"
 
+
+def all_checks(runner, sizes, scratch):
+    """(what, the program whose works it vouches for, the allowed difference, how) of every check."""
+    result = []
     rows = 3 if sizes.tiny else 37
-    for name in works.POINTWISE:
-        inputs = {"x": numbers(rows, works.COLUMNS)}
-        if name == "rms_norm":
-            inputs["scale"] = numbers(works.COLUMNS)
+    for name in works.programs(sizes):
+        if name in works.POINTWISE:
+            inputs = {"x": numbers(rows, works.COLUMNS)}
+            if name == "rms_norm":
+                inputs["scale"] = numbers(works.COLUMNS)
+        else:
+            parts = [int(part) for part in name.split("_")[1].split("x")]
+            inputs = {"a": numbers(parts[0] if name.startswith("gemv") else 5 if sizes.tiny else 200, parts[-1])}
         # One rounding to bf16, of a result that may differ in its last bit.
-        record(name, 1e-2, lambda: check_tensors(runner, name, name, inputs, scratch))
-    for name, (function, _) in works.programs(sizes).items():
-        if not name.startswith("gem"):
-            continue
-        known = name.startswith("gemv")
-        count = int(name.split("_")[1].split("x")[0]) if known else (5 if sizes.tiny else 200)
-        contracted = int(name.rsplit("x", 1)[1])
-        record(name, 1e-2, lambda: check_tensors(runner, name, function, {"a": numbers(count, contracted)}, scratch))
+        result.append((name, name, 1e-2, lambda name=name, inputs=inputs: check_tensors(runner, name, name, inputs, scratch)))
+    vocabulary = 512 if sizes.tiny else 2048
     for model in works.CHECKED:
-        for dtype in ("f32", "bf16"):
+        for dtype in works.DTYPES:
             name, allowed = f"check-{model}-{dtype}", works.TOLERANCE[dtype]
-            vocabulary = 512 if sizes.tiny else 2048
+            program = f"model-{model}" if dtype == "bf16" else ""
             for count in sizes.checked_prompts:
                 ids = [random.randrange(vocabulary) for _ in range(count)]
-                record(f"{name}: all logits of {count} tokens", allowed, lambda: check_tensors(
-                    runner, name, "forward", {"input_ids": ((1, count), ids, "q")}, scratch))
-                record(f"{name}: prompt of {count}, then 4 steps", allowed, lambda: check_steps(
-                    runner, name, ids, 5, vocabulary))
-    return results
+                result.append((f"{name}: all logits of {count} tokens", program, allowed, lambda name=name, ids=ids: check_tensors(
+                    runner, name, "forward", {"input_ids": ((1, len(ids)), ids, "q")}, scratch)))
+                result.append((f"{name}: prompt of {count}, then 4 steps", program, allowed, lambda name=name, ids=ids: check_steps(
+                    runner, name, ids, 5, vocabulary)))
+        name = f"check-{model}-bf16"
+        ids = [random.randrange(vocabulary) for _ in range(9)]
+        for how, flags in (("the largest logit", ["--temp", "0"]), ("drawn", ["--temp", "1", "--seed", "3"]),
+                           ("top-k and top-p", ["--temp", "0.8", "--top-k", "40", "--top-p", "0.9", "--seed", "3"])):
+            result.append((f"{name}: tokens by {how}, on the GPU and on the host", f"model-{model}", 0.0,
+                           lambda name=name, ids=ids, flags=flags: check_ways(runner, name, ids, 12, flags)))
+    return result
+
+
+def check_all(runner, sizes, results, clock, report):
+    """Every check, several at a time where there are cores; `results` gets them as they end. A check that fails to run is
+    infinitely far off. Returns the programs that are wrong."""
+    random.seed(1)
+    lock = threading.Lock()
+    wrong = set()
+
+    def one(what, program, allowed, how):
+        if clock.over(30):
+            with lock:
+                results.data["not_done"].append(f"check of {what}")
+            return
+        why = ""
+        try:
+            found = how()
+        except FAILURES as error:
+            found, why = float("inf"), str(error)
+        good = found <= allowed
+        entry = {"what": what, "difference": found if math.isfinite(found) else "failed", "allowed": allowed, "good": good}
+        if why:
+            entry["why"] = why[-1500:]
+        with lock:
+            results.data["checks"].append(entry)
+            results.store()
+            if not good:
+                wrong.add(program)
+            report(f"  {'good' if good else 'WRONG'}  {what}: {found:.2e} (allowed {allowed:.0e}){'  ' + why if why else ''}")
+
+    with tempfile.TemporaryDirectory() as scratch:
+        with concurrent.futures.ThreadPoolExecutor(max(1, min(4, (os.cpu_count() or 1) // 4))) as pool:
+            for future in [pool.submit(one, *check) for check in all_checks(runner, sizes, scratch)]:
+                future.result()
+    return wrong

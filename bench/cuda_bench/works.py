@@ -29,7 +29,10 @@ CHECKED = {
 TINY = {"num_hidden_layers": 2, "vocab_size": 512, "hidden_size": 128, "intermediate_size": 256,
         "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32, "num_experts": 4,
         "num_local_experts": 4, "moe_intermediate_size": 64}
+DTYPES = ("bf16", "f32")
 TOLERANCE = {"f32": 1e-4, "bf16": 4e-2}
+# A file without machine code, which NVRTC compiles where it runs.
+TEXT = "text-llama-3.2-1b"
 
 
 class Sizes:
@@ -39,16 +42,16 @@ class Sizes:
         self.tiny = tiny
         self.rows = 16 if tiny else 16384
         self.gemms = TINY_GEMMS if tiny else GEMMS
-        self.gemm_rows = [16] if tiny else [2048, 8192]
+        self.gemm_rows = [32] if tiny else [2048, 8192]
         self.prompts = [16] if tiny else [512, 2048, 8192]
         self.depth = 16 if tiny else 512
         self.tokens = 2 if tiny else 64
         self.batches = [1, 4] if tiny else BUCKETS
         self.repetitions = 1 if tiny else 5
         self.checked_prompts = [5] if tiny else [5, 64, 300]
-        self.attention = (2, 16, 4, 2, 32) if tiny else (1, 8192, 32, 8, 128)
+        self.attention = (1, 16, 4, 2, 32) if tiny else (1, 8192, 32, 8, 128)
         self.peak = 64 if tiny else 8192
-        self.context = 256 if tiny else max(max(self.prompts) + 64, (self.depth + self.tokens + 64) * max(self.batches))
+        self.copy = 1 << 20 if tiny else 2 << 30
 
 
 def pointwise_text(name):
@@ -73,14 +76,88 @@ def gemm_text(name, columns, contracted, rows=None):
             "  %c = graph.linear %a, %w : (!a, !w) -> !c\n  return %c : !c\n}\n")
 
 
+def few_rows_shape(sizes):
+    return sizes.gemms[-2 if len(sizes.gemms) > 1 else 0]
+
+
 def programs(sizes):
-    """File name -> (function, text) of everything that takes and gives tensors."""
-    result = {name: (name, pointwise_text(name)) for name in POINTWISE}
+    """File name -> text of everything that takes and gives tensors; the function is named as the file."""
+    result = {name: pointwise_text(name) for name in POINTWISE}
     for n, k in sizes.gemms:
-        name = f"gemm_{n}x{k}"
-        result[name] = (name, gemm_text(name, n, k))
-    n, k = sizes.gemms[-2 if len(sizes.gemms) > 1 else 0]
+        result[f"gemm_{n}x{k}"] = gemm_text(f"gemm_{n}x{k}", n, k)
+    n, k = few_rows_shape(sizes)
     for rows in FEW_ROWS:
-        name = f"gemv_{rows}x{n}x{k}"
-        result[name] = (name, gemm_text(name, n, k, rows))
+        result[f"gemv_{rows}x{n}x{k}"] = gemm_text(f"gemv_{rows}x{n}x{k}", n, k, rows)
+    return result
+
+
+class Work:
+    """One thing to time. `flags` are mlsys bench's, `peer` is what torch_worker.py understands (or nothing)."""
+
+    def __init__(self, group, name, program, flags, peer=None, moved=0, computed=0):
+        self.group, self.name, self.program, self.flags, self.peer = group, name, program, flags, peer
+        self.moved, self.computed = moved, computed
+
+
+def head_size(config):
+    return config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+
+
+def parameter_counts(config):
+    """Of the layers, and of the matrix that makes logits."""
+    hidden, size = config["hidden_size"], head_size(config)
+    attention = hidden * size * (2 * config["num_attention_heads"] + 2 * config["num_key_value_heads"])
+    return (config["num_hidden_layers"] * (attention + 3 * hidden * config["intermediate_size"]),
+            config["vocab_size"] * hidden)
+
+
+def decode_bytes(config, batch, tokens):
+    """Weights once, the keys and values of `tokens` tokens of each request."""
+    cache = 2 * 2 * config["num_hidden_layers"] * config["num_key_value_heads"] * head_size(config) * tokens
+    return 2 * sum(parameter_counts(config)) + batch * cache
+
+
+def prefill_flops(config, tokens):
+    """Logits of the last token alone; the half of attention that is not masked."""
+    layers, head = parameter_counts(config)
+    attention = 2 * config["num_hidden_layers"] * config["num_attention_heads"] * head_size(config) * tokens * tokens
+    return 2 * (tokens * layers + head) + attention
+
+
+def timed(sizes, shapes):
+    """Every work with figures of its own, in the order in which they are timed. `shapes`: the models' config.json."""
+    result = []
+    for model, config in shapes.items():
+        for batch in sizes.batches:
+            context = (sizes.depth + sizes.tokens + 64) * batch
+            flags = ["-p", "0", "-n", sizes.tokens, "-d", sizes.depth, "-b", batch, "-c", context]
+            peer = {"kind": "decode", "model": model, "config": config, "batch": batch, "depth": sizes.depth,
+                    "tokens": sizes.tokens}
+            result.append(Work("decode", f"{model} decode batch {batch} after {sizes.depth}", f"model-{model}", flags, peer,
+                               moved=decode_bytes(config, batch, sizes.depth + sizes.tokens // 2)))
+    for model, config in shapes.items():
+        for tokens in sizes.prompts:
+            result.append(Work("prefill", f"{model} prefill {tokens}", f"model-{model}",
+                               ["-p", tokens, "-n", "0", "-c", tokens + 64],
+                               {"kind": "prefill", "model": model, "config": config, "tokens": tokens},
+                               computed=prefill_flops(config, tokens)))
+    n, k = few_rows_shape(sizes)
+    for m in FEW_ROWS:
+        result.append(Work("gemms", f"gemm {m}x{n}x{k} bf16", f"gemv_{m}x{n}x{k}", ["--kernels"],
+                           {"kind": "gemm", "M": m, "N": n, "K": k}, moved=2 * (n * k + m * k + m * n)))
+    for n, k in sizes.gemms:
+        for m in sizes.gemm_rows:
+            result.append(Work("gemms", f"gemm {m}x{n}x{k} bf16", f"gemm_{n}x{k}", ["--kernels", "--symbol", f"M={m}"],
+                               {"kind": "gemm", "M": m, "N": n, "K": k}, computed=2 * m * n * k))
+    batch, tokens, heads, kv_heads, size = sizes.attention
+    # mlsys's is inside its longest prompt; PyTorch's is alone, of the same shape.
+    result.append(Work("attention", f"attention of {tokens} tokens, {heads} heads ({kv_heads}) of {size}, causal",
+                       f"model-{list(shapes)[-1]}",
+                       ["-p", tokens, "-n", "0", "--chunk", tokens, "--kernels", "-c", tokens + 64],
+                       {"kind": "attention", "shape": sizes.attention}, computed=2 * batch * heads * tokens * tokens * size))
+    for name, (_, _, _, size) in POINTWISE.items():
+        result.append(Work("pointwise", f"{name} {sizes.rows}x{COLUMNS} bf16", name,
+                           ["--kernels", "--symbol", f"N={sizes.rows}"],
+                           {"kind": "pointwise", "name": name, "rows": sizes.rows, "columns": COLUMNS},
+                           moved=2 * sizes.rows * COLUMNS * size))
     return result
