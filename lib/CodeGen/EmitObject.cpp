@@ -17,6 +17,7 @@
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
@@ -40,18 +41,21 @@ using namespace mlsys;
 
 static constexpr llvm::StringLiteral targetTriple = "x86_64-unknown-linux-gnu";
 
-/// What LLVM calls an instruction set of Program.fbs.
+/// What LLVM calls an instruction set of Program.fbs. A named processor would have more instructions than
+/// the runtime asks for, and a virtual machine may hide some.
 static llvm::StringRef processorOf(const CpuTarget &target) {
-  return target.amx ? "sapphirerapids" : target.vectorWidth == 16 ? "x86-64-v4" : "x86-64-v3";
+  return target.vectorWidth == 16 ? "x86-64-v4" : "x86-64-v3";
 }
 
 static std::string featuresOf(const CpuTarget &target) {
-  std::string features;
+  llvm::SmallVector<llvm::StringRef> features;
   if (target.bf16Dot)
-    features = "+avx512bf16";
+    features.append({"+avx512bf16", "+avx512vnni"});
+  if (target.amx)
+    features.append({"+amx-tile", "+amx-bf16", "+amx-int8"});
   if (target.vectorWidth == 16)
-    features += (features.empty() ? "" : ",") + std::string("-prefer-256-bit");
-  return features;
+    features.push_back("-prefer-256-bit");
+  return llvm::join(features, ",");
 }
 
 static llvm::Expected<std::unique_ptr<llvm::TargetMachine>> makeMachine(const CpuTarget &target) {
@@ -88,6 +92,8 @@ translate(ModuleOp module, llvm::LLVMContext &context, const CpuTarget &target,
       continue;
     function.addFnAttr("target-cpu", processorOf(target));
     function.addFnAttr("target-features", featuresOf(target));
+    if (target.amx)
+      function.addFnAttr("tune-cpu", "sapphirerapids");
     if (target.vectorWidth == 16)
       function.addFnAttr("prefer-vector-width", "512");
     function.addFnAttr(llvm::Attribute::NoUnwind);
