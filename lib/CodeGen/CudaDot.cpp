@@ -68,6 +68,8 @@ private:
   /// Reductions of the tile's rows: [row][reduction] in shared memory.
   Value statistics;
   int64_t threads = 0, tileRows = 0;
+  /// The dimension of the grid that counts column blocks.
+  int64_t columnDim = 0;
   /// gemv or gemv_mma: a block has all rows.
   bool isGemv = false, isMma = false;
   /// The tile of the group at hand.
@@ -257,7 +259,7 @@ void DotLowering::emitEpilogue(kernel::ContractOp contract, const DotGroup &grou
       SmallVector<DimExpr> lead = getDims(type);
       lead.pop_back();
       Value row = emitter.linearize(indices.drop_back(), getTensorType(lead, type.getElementType()));
-      row = rowList ? tileRow : math.sub(row, row0);
+      row = math.sub(rowList ? tileRow : row, row0);
       Type f32 = builder.getF32Type();
       Value column = math.sub(indices.back(), col0);
       if (int64_t half = current->half)
@@ -300,9 +302,9 @@ void DotLowering::emitGroup(const DotGroup &group, const CudaDotTile &tile, Valu
   emitEpilogue(contract, group);
 }
 
-/// The tiles of one block of rows: blockIdx.x counts the column blocks of all groups.
+/// The tiles of one block of rows: `columnDim` of the block's number counts the column blocks of all groups.
 void DotLowering::emitGroups(const CudaDotPlan &plan, Value rows, Value row0) {
-  Value block = kernel::BlockIdOp::create(builder, loc, builder.getIndexType(), 0);
+  Value block = kernel::BlockIdOp::create(builder, loc, builder.getIndexType(), columnDim);
   int64_t blocks = 0;
   for (auto [group, tile] : llvm::zip_equal(structure.groups, plan.tiles)) {
     int64_t count = llvm::divideCeil(group.columns, tile.columns);
@@ -370,18 +372,23 @@ FailureOr<CudaDotPlan> DotLowering::planTiles() {
   if (!element.isF32() && !element.isBF16() && !element.isF16())
     return kernel.fusion.emitOpError("has a dot of ") << element
            << ", which no CUDA kernel computes: use f32, f16 or bf16";
-  std::optional<int64_t> rows = structure.rows.asConstant();
-  if (structure.experts && rows) {
+  CudaRows rows = getCudaRows(kernel.fusion, structure.rows);
+  std::string shape = printCudaShape(structure, rows);
+  int64_t count = 1;
+  if (structure.experts) {
     // Rows are not spread evenly: twice the mean, but no more than there are tokens.
-    int64_t tokens = llvm::divideCeil(*rows, std::max<int64_t>(1, typeOf(structure.experts).getShape().back()));
-    rows = std::clamp<int64_t>(llvm::divideCeil(2 * *rows, structure.numExperts), 1, std::max<int64_t>(1, tokens));
+    int64_t chosen = std::max<int64_t>(1, typeOf(structure.experts).getShape().back());
+    int64_t tokens = std::max<int64_t>(1, llvm::divideCeil(rows.count, chosen));
+    count = std::min(rows.count, structure.numExperts);
+    rows.count = std::clamp<int64_t>(llvm::divideCeil(2 * rows.count, structure.numExperts), 1, tokens);
   }
   auto argument = dyn_cast<BlockArgument>(behindReshapes(structure.lhs));
   bool direct = argument && typeOf(argument).getElementType() == element;
-  FailureOr<CudaDotPlan> plan = selectCudaTiles(structure, element, rows, direct, target);
-  if (failed(plan))
+  SmallVector<CudaDotCandidate> candidates = listCudaPlans(structure, element, rows, count, direct, target);
+  if (candidates.empty())
     return kernel.fusion.emitOpError("has groups of columns too wide for a CUDA tile");
-  return plan;
+  SmallVector<CudaCandidate> choices(candidates.begin(), candidates.end());
+  return candidates[chooseCudaTiles(shape, choices, target, kernel.function)].plan;
 }
 
 LogicalResult DotLowering::run(LaunchShape &launch) {
@@ -416,7 +423,9 @@ LogicalResult DotLowering::run(LaunchShape &launch) {
     }
     Value row0 = math.constant(0);
     if (!isGemv) {
-      row0 = math.mul(kernel::BlockIdOp::create(builder, loc, builder.getIndexType(), 1), tileRows);
+      // Blocks that run at the same time share columns: weights are read once.
+      columnDim = 1;
+      row0 = math.mul(kernel::BlockIdOp::create(builder, loc, builder.getIndexType(), 0), tileRows);
       rowBlocks = toLaunchExpr(kernel.fusion, structure.rows).ceilDiv(tileRows);
     }
     if (statistics && !isMma) {
@@ -428,7 +437,8 @@ LogicalResult DotLowering::run(LaunchShape &launch) {
   int64_t blocks = 0;
   for (auto [group, tile] : llvm::zip_equal(structure.groups, plan->tiles))
     blocks += llvm::divideCeil(group.columns, tile.columns);
-  launch.grid = {getAffineConstantExpr(blocks, context), rowBlocks, one};
+  AffineExpr columnBlocks = getAffineConstantExpr(blocks, context);
+  launch.grid = {columnDim == 0 ? columnBlocks : rowBlocks, columnDim == 0 ? rowBlocks : columnBlocks, one};
   launch.block = {static_cast<int32_t>(threads), 1, 1};
   launch.sharedBytes = sharedBytes;
   return failure(kernel.failed);

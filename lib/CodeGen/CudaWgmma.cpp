@@ -9,11 +9,13 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "CudaTileChoice.h"
 #include "CudaWgmma.h"
 
 #include "mlsys/CodeGen/CacheLayout.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
 using namespace mlsys;
@@ -26,6 +28,8 @@ static constexpr int64_t maxGemvRows = 16;
 /// Columns of a tile in shared memory: K of a step.
 static constexpr int64_t stepColumns = 64;
 static constexpr int64_t maxStages = 8, maxSwappedStages = 16;
+/// Bytes of operands that TMA brings to a multiprocessor in a clock.
+static constexpr double wgmmaOperandBytes = 53;
 
 //===----------------------------------------------------------------------===//
 // The choice
@@ -54,8 +58,17 @@ static bool chooseStages(WgmmaPlan &plan, int64_t products, const CudaTarget &ta
   return stages > 1;
 }
 
+namespace {
+struct WgmmaCandidate : CudaCandidate {
+  WgmmaPlan plan;
+};
+} // namespace
+
 /// Few rows: they become the N side of wgmma, and the weights are streamed.
-static std::optional<WgmmaPlan> planSwapped(int64_t products, int64_t mixing, int64_t rows, const CudaTarget &target) {
+static void listSwapped(SmallVectorImpl<WgmmaCandidate> &candidates, const FusionStructure &structure,
+                        int64_t products, int64_t mixing, int64_t rows, const CudaTarget &target) {
+  const CudaRates rates = CudaRates::get(target);
+  const double cache = rates.cache * rates.clock * 1e3; // bytes per us of a multiprocessor
   for (int64_t tileRows : {24, 32, 48, 64, 96, 128})
     for (int64_t columns : {64, 128}) {
       if (tileRows < rows || columns % mixing != 0 || products * columns * tileRows > 16384)
@@ -66,17 +79,27 @@ static std::optional<WgmmaPlan> planSwapped(int64_t products, int64_t mixing, in
       plan.weightRows = columns;
       plan.threads = 256;
       plan.config = {static_cast<int32_t>(products), static_cast<int32_t>(columns), static_cast<int32_t>(tileRows), 0};
-      if (chooseStages(plan, products, target))
-        return plan;
+      if (!chooseStages(plan, products, target))
+        continue;
+      int64_t tiles = 0;
+      for (const DotGroup &group : structure.groups)
+        tiles += llvm::divideCeil(group.columns, columns);
+      // A multiprocessor brings its tiles' operands; all of them together no more than memory gives.
+      double brought = (tileRows + products * columns) * structure.contracted * 2.0;
+      double waves = llvm::divideCeil(tiles, target.multiprocessors);
+      double weights = tiles * products * columns * structure.contracted * 2.0;
+      double time = std::max(waves * brought / cache, weights / rates.memory);
+      candidates.push_back(
+          {{llvm::formatv("wgmma swapped rows={0} columns={1} stages={2}", tileRows, columns, plan.config[3]).str(),
+            time},
+           plan});
     }
-  return std::nullopt;
 }
 
-/// Many rows: the widest tile, or a narrower one where that fills the multiprocessors better.
-static std::optional<WgmmaPlan> planTiles(const FusionStructure &structure, int64_t products, int64_t mixing,
-                                          int64_t rows, const CudaTarget &target) {
-  std::optional<WgmmaPlan> best;
-  double bestTime = 0;
+/// Many rows: wide tiles, or narrower ones where they fill the multiprocessors better.
+static void listTiles(SmallVectorImpl<WgmmaCandidate> &candidates, const FusionStructure &structure, int64_t products,
+                      int64_t mixing, int64_t rows, const CudaTarget &target) {
+  const CudaRates rates = CudaRates::get(target);
   for (int64_t columns : {256, 192, 128, 96, 64, 32}) {
     int64_t part = products == 1 ? 32 : 16;
     while (part % mixing != 0 && part < columns)
@@ -93,23 +116,18 @@ static std::optional<WgmmaPlan> planTiles(const FusionStructure &structure, int6
     int64_t tiles = 0;
     for (const DotGroup &group : structure.groups)
       tiles += llvm::divideCeil(group.columns, columns);
-    tiles *= llvm::divideCeil(rows, 128);
-    // A step of a tile takes as long as its products, and no less than bringing its operands.
-    double step = std::max<double>(products * columns, (128 + products * columns) * 0.6);
-    double time = llvm::divideCeil(tiles, target.multiprocessors) * step;
-    if (best && time >= bestTime * 0.99)
-      continue;
-    best = plan;
-    bestTime = time;
+    tiles *= llvm::divideCeil(rows, plan.leftRows);
+    // A step of 64 of K takes as long as its products, and no less than bringing its operands.
+    double step = std::max<double>(128 * products * columns * 64 / rates.wgmma,
+                                   (128 + products * columns) * 128 / wgmmaOperandBytes);
+    double clocks = llvm::divideCeil(tiles, target.multiprocessors) *
+                    static_cast<double>(llvm::divideCeil(structure.contracted, stepColumns)) * step;
+    // Of two that take the same time the wider one reads less.
+    clocks *= 1 + 0.01 * (256 - products * columns) / 256.0;
+    candidates.push_back(
+        {{llvm::formatv("wgmma columns={0} stages={1}", columns, plan.config[2]).str(), clocks / (rates.clock * 1e3)},
+         plan});
   }
-  return best;
-}
-
-/// The rows at the hints of their symbols.
-static int64_t typicalRows(KernelBuilder &kernel) {
-  auto function = kernel.fusion->getParentOfType<func::FuncOp>();
-  int64_t typical = kernel.structure.rows.evaluate([&](StringRef name) { return getSymbolHint(function, name); });
-  return std::max<int64_t>(1, typical);
 }
 
 std::optional<WgmmaPlan> mlsys::selectWgmma(KernelBuilder &kernel, const CudaTarget &target) {
@@ -135,10 +153,16 @@ std::optional<WgmmaPlan> mlsys::selectWgmma(KernelBuilder &kernel, const CudaTar
     }
     mixing = std::lcm(mixing, group.mixing);
   }
+  CudaRows all = getCudaRows(kernel.fusion, structure.rows);
+  SmallVector<WgmmaCandidate> candidates;
   if (rows && *rows <= 128)
-    if (std::optional<WgmmaPlan> plan = planSwapped(products, mixing, *rows, target))
-      return plan;
-  return planTiles(structure, products, mixing, typicalRows(kernel), target);
+    listSwapped(candidates, structure, products, mixing, *rows, target);
+  if (candidates.empty())
+    listTiles(candidates, structure, products, mixing, all.count, target);
+  if (candidates.empty())
+    return std::nullopt;
+  SmallVector<CudaCandidate> choices(candidates.begin(), candidates.end());
+  return candidates[chooseCudaTiles(printCudaShape(structure, all), choices, target, kernel.function)].plan;
 }
 
 //===----------------------------------------------------------------------===//

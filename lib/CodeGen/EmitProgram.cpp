@@ -391,7 +391,7 @@ mlsys::emitTargetProgram(ModuleOp module, StringRef targetName, program::DType d
     kernel->name = function.getName().str();
     kernel->kind = function.getKind().str();
     kernel->scratch_bytes = function.getScratchBytes();
-    if (auto tiles = function->getAttrOfType<StringAttr>("kernel.tiles"))
+    if (auto tiles = function->getAttrOfType<StringAttr>(kernel::tilesAttrName))
       kernel->tiles = tiles.str();
     target->kernels.push_back(std::move(kernel));
   }

@@ -379,16 +379,17 @@ namespace {
 struct LowerToKernel : mlsys::impl::LowerToKernelBase<LowerToKernel> {
   using LowerToKernelBase::LowerToKernelBase;
 
-  LogicalResult readTiles(CpuTarget &cpu) {
-    cpu.candidate = candidate;
+  /// `isa`: the CPU's instruction set or the GPU's family.
+  template <typename Target> LogicalResult readTiles(Target &target, StringRef isa) {
+    target.candidate = candidate;
     if (tiles.empty())
       return success();
     llvm::Expected<TileTable> table = TileTable::read(tiles);
     if (!table)
       return getOperation().emitError(llvm::toString(table.takeError()));
-    // What is best differs between instruction sets.
-    if (table->isa == cpu.isa)
-      cpu.tiles = std::make_shared<TileTable>(std::move(*table));
+    // What is best differs between them.
+    if (table->isa == isa)
+      target.tiles = std::make_shared<TileTable>(std::move(*table));
     return success();
   }
 
@@ -404,10 +405,12 @@ struct LowerToKernel : mlsys::impl::LowerToKernelBase<LowerToKernel> {
       }
       if (threads > 0)
         cpu->threads = threads;
-      if (failed(readTiles(*cpu)))
+      if (failed(readTiles(*cpu, cpu->isa)))
         return signalPassFailure();
     } else if (target == "cuda") {
       cuda = CudaTarget::get(arch);
+      if (failed(readTiles(*cuda, cuda->family)))
+        return signalPassFailure();
       module->setAttr(kernel::archAttrName, StringAttr::get(&getContext(), cuda->family));
     } else {
       module.emitError("target '") << target << "' is neither cpu nor cuda";

@@ -118,23 +118,19 @@ static double estimateTime(const FusionStructure &structure, const Shape &shape,
   return starts + bytes / ofMemory + idle;
 }
 
-std::optional<CudaDotPlan> mlsys::planGemvMma(const FusionStructure &structure, int64_t rows, bool direct,
-                                              const CudaTarget &target) {
+SmallVector<CudaDotCandidate> mlsys::listGemvMmaPlans(const FusionStructure &structure, int64_t rows, bool direct,
+                                                     const CudaTarget &target) {
+  SmallVector<CudaDotCandidate> candidates;
   if (structure.contracted % 8 != 0 || structure.contracted > (1 << 20))
-    return std::nullopt;
+    return candidates;
   Shape shape{rows, structure.contracted, selectWarps(structure.contracted), direct};
-  std::optional<CudaDotPlan> best;
-  double least = 0;
   for (int64_t tiles : {1, 2, 3, 4, 6, 8}) {
     std::optional<CudaDotPlan> plan = makePlan(structure, shape, tiles);
     // What the caller adds: reductions and lists of rows.
     if (!plan || plan->sharedBytes + 2048 > target.blockSharedBytes)
       continue;
-    double time = estimateTime(structure, shape, *plan, target);
-    if (!best || time < least) {
-      best = plan;
-      least = time;
-    }
+    candidates.push_back({{"gemv_mma tiles=" + std::to_string(tiles), estimateTime(structure, shape, *plan, target)},
+                          *plan});
   }
-  return best;
+  return candidates;
 }

@@ -8,6 +8,8 @@
 
 #include "llvm/Support/MathExtras.h"
 
+#include <numeric>
+
 using namespace mlir;
 using namespace mlsys;
 using namespace mlsys::graph;
@@ -21,15 +23,6 @@ static constexpr int64_t maxTileColumns = 256;
 /// Config::sharedBytes of gemv.cuh.
 static int64_t gemvSharedBytes(ArrayRef<int32_t> config, int64_t products) {
   return config[0] * config[3] * 4 + products * config[0] * (config[1] + 4) * 4;
-}
-
-/// Config::sharedBytes of matmul.cuh.
-static int64_t matmulSharedBytes(ArrayRef<int32_t> config, int64_t products, int64_t elementBytes) {
-  int64_t pad = elementBytes == 4 ? 4 : 0;
-  int64_t pipeline =
-      config[3] * (config[0] + products * config[1]) * (config[2] + pad) * elementBytes;
-  int64_t tile = products * config[0] * (config[1] + 4) * 4;
-  return std::max(pipeline, tile);
 }
 
 /// gemv for every group, or nothing when the sums of one do not fit into registers.
@@ -62,37 +55,41 @@ static std::optional<CudaDotPlan> planGemv(const FusionStructure &structure, int
   return std::nullopt;
 }
 
-FailureOr<CudaDotPlan> mlsys::selectCudaTiles(const FusionStructure &structure, Type element,
-                                              std::optional<int64_t> rows, bool direct,
-                                              const CudaTarget &target) {
-  bool few = rows && *rows >= 1 && *rows <= maxGemvRows;
-  if (few && !element.isF32() && (direct || !structure.experts))
-    if (std::optional<CudaDotPlan> plan = planGemvMma(structure, *rows, direct, target))
-      return *plan;
-  if (few)
-    if (std::optional<CudaDotPlan> plan = planGemv(structure, *rows))
-      return *plan;
-
-  bool isHalf = !element.isF32();
+/// f32: one tile for all.
+static std::optional<CudaDotPlan> planSimt(const FusionStructure &structure) {
+  constexpr int32_t rows = 64, step = 16, stages = 2;
   CudaDotPlan plan;
   plan.threads = 128;
-  plan.rows = 64;
+  plan.rows = rows;
   for (const DotGroup &group : structure.groups) {
-    int64_t products = group.dots.size();
-    int64_t columns = std::max<int64_t>(64, group.mixing);
-    while (columns % group.mixing != 0 || columns % 32 != 0)
-      ++columns;
+    int64_t products = group.dots.size(), columns = llvm::alignTo(64, std::lcm(group.mixing, 32));
     if (columns > maxTileColumns || products > 4)
-      return failure();
+      return std::nullopt;
     CudaDotTile tile;
     tile.columns = columns;
-    if (isHalf)
-      tile.config = {64, static_cast<int32_t>(columns), 32, 3, 2, 2};
-    else
-      tile.config = {64, static_cast<int32_t>(columns), 16, 2, 2, 2};
-    plan.sharedBytes = std::max(plan.sharedBytes,
-                                matmulSharedBytes(tile.config, products, isHalf ? 2 : 4));
+    tile.config = {rows, static_cast<int32_t>(columns), step, stages, 2, 2};
+    // Config::sharedBytes of matmul.cuh.
+    int64_t pipeline = stages * (rows + products * columns) * (step + 4) * 4;
+    plan.sharedBytes = std::max({plan.sharedBytes, pipeline, products * rows * (columns + 4) * 4});
     plan.tiles.push_back(tile);
   }
   return plan;
+}
+
+SmallVector<CudaDotCandidate> mlsys::listCudaPlans(const FusionStructure &structure, Type element, CudaRows rows,
+                                                   int64_t count, bool direct, const CudaTarget &target) {
+  SmallVector<CudaDotCandidate> candidates;
+  bool few = rows.known && rows.count >= 1 && rows.count <= maxGemvRows;
+  if (few && !element.isF32() && (direct || !structure.experts))
+    candidates = listGemvMmaPlans(structure, rows.count, direct, target);
+  if (few && candidates.empty())
+    if (std::optional<CudaDotPlan> plan = planGemv(structure, rows.count))
+      candidates.push_back({{"gemv", 0}, *plan});
+  if (!candidates.empty())
+    return candidates;
+  if (!element.isF32())
+    return listMmaPlans(structure, rows.count, count, direct, target);
+  if (std::optional<CudaDotPlan> plan = planSimt(structure))
+    candidates.push_back({{"simt", 0}, *plan});
+  return candidates;
 }

@@ -5,8 +5,7 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
-#include "mlsys/CodeGen/CudaTarget.h"
-#include "mlsys/IR/FusionAnalysis.h"
+#include "CudaTileChoice.h"
 
 namespace mlsys {
 
@@ -35,16 +34,25 @@ struct CudaDotPlan {
   int64_t sharedBytes = 0;
 };
 
-/// Chooses by shape, type and target alone: gemv when `rows` is known and small, matmul otherwise.
-/// `element` is f32, f16 or bf16; `direct`: the left side is a buffer of this type. Fails when a
-/// group mixes more columns than a tile has.
-llvm::FailureOr<CudaDotPlan> selectCudaTiles(const graph::FusionStructure &structure,
-                                             mlir::Type element, std::optional<int64_t> rows,
-                                             bool direct, const CudaTarget &target);
+/// A plan that is possible.
+struct CudaDotCandidate : CudaCandidate {
+  CudaDotPlan plan;
+};
 
-/// Tiles of gemv_mma.cuh for every group; nothing when they do not suit. `rows` is at most 16.
-std::optional<CudaDotPlan> planGemvMma(const graph::FusionStructure &structure, int64_t rows,
-                                       bool direct, const CudaTarget &target);
+/// The plans that are possible, by shape, type and target alone: of gemv when `rows` is known and small, of matmul
+/// otherwise. `element` is f32, f16 or bf16; `count`: so many matrices have `rows` rows each (experts); `direct`: the
+/// left side is a buffer of this type. None when a group mixes more columns than a tile has.
+llvm::SmallVector<CudaDotCandidate> listCudaPlans(const graph::FusionStructure &structure, mlir::Type element,
+                                                  CudaRows rows, int64_t count, bool direct,
+                                                  const CudaTarget &target);
+
+/// Those of gemv_mma.cuh; none when they do not suit. `rows` is at most 16.
+llvm::SmallVector<CudaDotCandidate> listGemvMmaPlans(const graph::FusionStructure &structure, int64_t rows,
+                                                     bool direct, const CudaTarget &target);
+
+/// Those of matmul.cuh for 16-bit floats.
+llvm::SmallVector<CudaDotCandidate> listMmaPlans(const graph::FusionStructure &structure, int64_t rows, int64_t count,
+                                                 bool direct, const CudaTarget &target);
 
 /// True when an output of the group at a column reads the dots at this column and, in the same
 /// aligned group of `mixing`, at the one half of the group away: a rotary embedding of whole heads.

@@ -14,8 +14,6 @@
 using namespace mlir;
 using namespace mlsys;
 
-static constexpr StringLiteral tilesAttrName = "kernel.tiles";
-
 //===----------------------------------------------------------------------===//
 // Text
 //===----------------------------------------------------------------------===//
@@ -219,7 +217,7 @@ static Tiles choose(const Tiles &rule, const Shape &shape, const CpuTarget &targ
     if (target.candidate < static_cast<int64_t>(candidates.size()))
       tiles = candidates[target.candidate];
   }
-  kernel->setAttr(tilesAttrName,
+  kernel->setAttr(kernel::tilesAttrName,
                   StringAttr::get(kernel.getContext(), name + ": " + printTiles(tiles)));
   return tiles;
 }

@@ -18,10 +18,10 @@
 // CHECK:       #include "mlsys/experts.cuh"
 // CHECK:         [[SLOT:v[0-9]+]] = (i64)block_y();
 // CHECK:         [[LIST:v[0-9]+]] = shared_memory<i32>(
-// CHECK:         collect_rows(a3, {{.*}}, [[SLOT]], {{.*}}, [[LIST]], 64)
+// CHECK:         collect_rows(a3, {{.*}}, [[SLOT]], {{.*}}, [[LIST]], [[ROWS:[0-9]+]])
 // CHECK:         for (
 // CHECK:           collect_rows(
-// CHECK:           matmul<MatmulConfig<64, 64, 32, 3, 2, 2>, bf16>(
+// CHECK:           matmul<MatmulConfig<[[ROWS]], {{[0-9, ]+}}>, bf16>(
 // CHECK-NEXT:          GatheredRows<bf16>{a0, {{.*}}, [[LIST]], 2},
 // CHECK-NEXT:          weights((const bf16 *)a1 + [[OFFSET:.*]], (const bf16 *)a2 + [[OFFSET]],
 // CHECK:               [[LIST]][

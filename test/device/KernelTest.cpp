@@ -105,7 +105,7 @@ void mlsys::test::replace(std::string &text, const std::string &from, int64_t va
 // Compilation
 //===----------------------------------------------------------------------===//
 
-static DialectRegistry makeRegistry() {
+DialectRegistry mlsys::test::makeRegistry() {
   DialectRegistry registry;
   registerAllDialects(registry);
   registerAllExtensions(registry);
@@ -126,6 +126,7 @@ void KernelTest::build(OwningOpRef<ModuleOp> &module, std::string text, const st
   options.isa = isCpu() ? target : "";
   options.arch = target == "sm_90a" ? target : "";
   options.threads = threads;
+  options.tiles = tiles;
   // The stage `decompose` without its check, which wants models without a cache.
   PassManager passes(&context, ModuleOp::getOperationName());
   ASSERT_TRUE(succeeded(
@@ -158,8 +159,9 @@ void KernelTest::checkKinds(ModuleOp lowered) {
 }
 
 KernelTest::KernelTest(const std::string &text, const std::string &type, const std::string &target,
-                       const std::string &cacheType, int64_t cacheTokens, int64_t threads)
-    : context(makeRegistry()), target(target), cacheTokens(cacheTokens), threads(threads) {
+                       const std::string &cacheType, int64_t cacheTokens, int64_t threads,
+                       const std::string &tiles)
+    : context(makeRegistry()), target(target), tiles(tiles), cacheTokens(cacheTokens), threads(threads) {
   load(text, type, cacheType.empty() ? type : cacheType);
 }
 

@@ -11,6 +11,7 @@
 #include "runtime/Executor.h"
 #include "runtime/Device.h"
 
+#include "mlir/IR/DialectRegistry.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/OwningOpRef.h"
 
@@ -31,6 +32,9 @@ std::vector<Variant> variants();
 /// Names a test's instance.
 std::string nameOfVariant(const testing::TestParamInfo<Variant> &info);
 
+/// The dialects and passes that tests use.
+mlir::DialectRegistry makeRegistry();
+
 /// A file of test/device/Inputs.
 std::string readInput(const std::string &name);
 /// Puts something else in the place of each `from`.
@@ -50,10 +54,10 @@ public:
   /// Compiles; a failure is a failure of the test. `type` is f32, bf16 or f16, `target` is "cuda",
   /// "sm_90a" or an instruction set of Program.fbs; `cacheType`, which replaces $C, is `type` when empty.
   /// `cacheTokens`: what the KV cache holds; `threads`: workers that the CPU's kernels are planned
-  /// for (0: those of the instruction set).
+  /// for (0: those of the instruction set); `tiles`: a file with a table of tiles.
   KernelTest(const std::string &text, const std::string &type, const std::string &target,
              const std::string &cacheType = "", int64_t cacheTokens = 640,
-             int64_t threads = 0);
+             int64_t threads = 0, const std::string &tiles = "");
   ~KernelTest();
 
   bool valid() const { return executor != nullptr; }
@@ -97,7 +101,7 @@ private:
   void compareTensor(const std::string &subject, const Tensor &actual, const Tensor &expected);
 
   mlir::MLIRContext context;
-  std::string target;
+  std::string target, tiles;
   program::DType dtype, cacheDtype;
   int64_t cacheTokens, threads;
   double tolerance;

@@ -23,6 +23,10 @@ struct Variant {
 const std::vector<Variant> variants = {
     {"mma_64x64x32", "bf16", "MatmulConfig<64, 64, 32, 3, 2, 2>", 1, false, false},
     {"mma_128x64x64", "bf16", "MatmulConfig<128, 64, 64, 2, 4, 2>", 1, false, false},
+    {"mma_128x128", "bf16", "MatmulConfig<128, 128, 32, 4, 2, 2>", 1, false, false},
+    {"mma_32x128", "bf16", "MatmulConfig<32, 128, 64, 4, 1, 4>", 1, false, false},
+    {"mma_wide_pair", "bf16", "MatmulConfig<128, 64, 32, 3, 4, 2>", 2, false, false},
+    {"mma_half_256x64", "f16", "MatmulConfig<256, 64, 32, 3, 4, 1>", 1, false, false},
     {"mma_half", "f16", "MatmulConfig<32, 32, 32, 4, 1, 2>", 1, false, false},
     {"mma_pair", "bf16", "MatmulConfig<64, 32, 32, 3, 2, 1>", 2, false, false},
     {"mma_functor", "bf16", "MatmulConfig<32, 64, 32, 2, 1, 2>", 1, true, false},
@@ -198,6 +202,33 @@ TEST(DeviceGemvTest, sumsDoNotDependOnTheBatch) {
     std::vector<float> alone = compute("gemv_1", one.data, 1);
     for (int column = 0; column < n; ++column)
       ASSERT_EQ(alone[column], together[row * n + column]) << row << " " << column;
+  }
+}
+
+TEST(DeviceMmaTest, sumsDoNotDependOnTheTileOrTheBatch) {
+  HostCudaDevice &device = deviceOf(HostSchedule::Forward);
+  const int rows = 70, n = 64, k = 328;
+  std::vector<char> a = encode(randomValues(rows * k, 1), "bf16");
+  DeviceBuffer<char> weights(device, encode(randomValues(n * k, 2), "bf16"));
+  auto compute = [&](const std::string &name, int first, int m) {
+    size_t index = 0;
+    while (variants[index].name != name)
+      ++index;
+    DeviceBuffer<int32_t> facts(device, 2);
+    launchKernel(device, 2 * index + 1, {facts.data}, {}, {1}, 32);
+    DeviceBuffer<char> input(device, std::vector<char>(a.begin() + first * k * 2, a.begin() + (first + m) * k * 2));
+    DeviceBuffer<float> result(device, m * n);
+    int bm = between(variants[index].config, 0), bn = between(variants[index].config, 1);
+    launchKernel(device, 2 * index, {input.data, weights.data, weights.data, result.data}, {m, n, k},
+                 {(n + bn - 1) / bn, (m + bm - 1) / bm}, facts.read()[0], facts.read()[1]);
+    return result.read();
+  };
+  std::vector<float> expected = compute("mma_64x64x32", 0, rows);
+  for (const char *name : {"mma_128x64x64", "mma_128x128", "mma_32x128"}) {
+    SCOPED_TRACE(name);
+    EXPECT_EQ(compute(name, 0, rows), expected);
+    for (int row : {0, 33, 69})
+      EXPECT_EQ(compute(name, row, 1), std::vector<float>(expected.begin() + row * n, expected.begin() + (row + 1) * n));
   }
 }
 

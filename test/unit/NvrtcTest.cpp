@@ -44,8 +44,9 @@ std::vector<KernelText> templates() {
                                  "K) {\n  pdl_wait();\n  " +
                                  call + "block_x() * Config::BN, " + (count == 2 ? pair : epilogue) + ");\n}\n"});
   };
-  product("mma_128_128", "bf16", "MatmulConfig<128, 128, 32, 4, 2, 4>", 1);
-  product("mma_128_64_pair", "f16", "MatmulConfig<128, 64, 32, 3, 4, 2>", 2);
+  product("mma_128_128", "bf16", "MatmulConfig<128, 128, 32, 4, 2, 2>", 1);
+  product("mma_256_128", "f16", "MatmulConfig<256, 128, 32, 3, 4, 2>", 1);
+  product("mma_128_64_pair", "f16", "MatmulConfig<128, 64, 32, 4, 2, 2>", 2);
   product("simt_128_128", "f32", "MatmulConfig<128, 128, 16, 2, 2, 4>", 1);
   product("gemv_1", "bf16", "GemvConfig<1, 64, 8, 2048>", 1);
   product("gemv_16", "bf16", "GemvConfig<16, 64, 16, 1024>", 1);

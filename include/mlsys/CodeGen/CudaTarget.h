@@ -8,9 +8,12 @@
 #include "llvm/ADT/StringRef.h"
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 namespace mlsys {
+
+struct TileTable;
 
 /// A GPU as far as kernels are planned for it. Plans depend on the family and these numbers alone, so that a
 /// program runs the same on every GPU of its family; other GPUs than the one named run it well, too.
@@ -24,6 +27,10 @@ struct CudaTarget {
   int64_t blockSharedBytes = 99 << 10, sharedBytes = 100 << 10;
   /// 32-bit registers of a multiprocessor.
   int64_t registers = 65536;
+  /// Measured tiles; null: by model.
+  std::shared_ptr<const TileTable> tiles;
+  /// Which of the best tiles by model is tried, from 1; 0: none.
+  int64_t candidate = 0;
 
   /// The target for an architecture as NVRTC names it, or for the portable family when it is empty.
   static CudaTarget get(llvm::StringRef arch);

@@ -35,7 +35,7 @@ struct PipelineOptions {
   std::string arch;
   /// Worker threads that kernels for the CPU are planned for; 0: those of `isa`.
   int64_t threads = 0;
-  /// CPU: a file with measured tile sizes, or empty, and which variation of sizes is tried.
+  /// A file with measured tile sizes, or empty, and which variation of sizes is tried.
   std::string tiles;
   int64_t candidate = 0;
   /// Numbers of requests that decode functions are made for.

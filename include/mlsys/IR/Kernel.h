@@ -18,6 +18,8 @@
 namespace mlsys::kernel {
 /// On a module of CUDA kernels: the family that they are planned for (CudaTarget.h), a string.
 inline constexpr llvm::StringLiteral archAttrName = "kernel.arch";
+/// On a kernel: what its tiles were chosen for, and which they are, "SHAPE: TILES", a string.
+inline constexpr llvm::StringLiteral tilesAttrName = "kernel.tiles";
 /// On a CUDA kernel: the number of its tensor maps, its last parameters.
 inline constexpr llvm::StringLiteral tensorMapsAttrName = "kernel.tensor_maps";
 } // namespace mlsys::kernel
