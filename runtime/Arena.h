@@ -41,6 +41,11 @@ public:
     slot.bytes = bytes;
   }
 
+  /// Whether reserve() of that would move nothing.
+  bool holds(size_t index, size_t bytes) const {
+    return index < slots.size() && slots[index].bytes >= std::max<size_t>(bytes, 1);
+  }
+
   void *address(size_t index) const { return slots[index].address; }
   /// Grows whenever an address changes.
   uint64_t generation() const { return moves; }

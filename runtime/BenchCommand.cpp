@@ -125,11 +125,27 @@ public:
     push(row.depth - kept, depthChunk);
     std::vector<int64_t> ids = random(row.tokens());
     watch.start();
-    push(ids, chunk);
+    if (row.generatedTokens == 0 || !loop(ids.front()))
+      push(ids, chunk);
     return watch.stop();
   }
 
 private:
+  /// Single tokens that the device chooses, the host one step behind, as in a generation. False when
+  /// the model has no such loop.
+  bool loop(int64_t id) {
+    if (!sequence.startLoop(id, {}))
+      return false;
+    for (int64_t started = 1, done = 0; done < row.generatedTokens; ++done) {
+      while (started < row.generatedTokens && started - done < stepsAhead) {
+        sequence.startStep();
+        ++started;
+      }
+      sequence.finishStep();
+    }
+    sequence.endLoop();
+    return true;
+  }
   void push(int64_t count, int64_t step) { push(random(count), step); }
   void push(std::span<const int64_t> ids, int64_t step) {
     for (size_t done = 0; done < ids.size(); done += size_t(step))
@@ -170,20 +186,39 @@ public:
   double once(Stopwatch &watch) {
     std::vector<int64_t> ids = random(steps * batch);
     watch.start();
-    for (int64_t i = 0; i < steps; ++i) {
-      int64_t position = depth + i;
-      positions.assign(size_t(batch), int32_t(position));
-      lengths.assign(size_t(batch), int32_t(position + 1));
-      for (int64_t request = 0; request < batch; ++request)
-        slots[size_t(request)] = request * pages * model.pageSize() + position;
-      model.step({std::span(ids).subspan(size_t(i * batch), size_t(batch)), positions, slots, starts, lengths,
-                  blockTable, pages, {}},
-                 rows);
-    }
+    if (!loop(std::span(ids).first(size_t(batch))))
+      for (int64_t i = 0; i < steps; ++i)
+        model.step(stepAt(depth + i, std::span(ids).subspan(size_t(i * batch), size_t(batch))), rows);
     return watch.stop();
   }
 
 private:
+  /// The tokens of all requests at a position.
+  StepBatch stepAt(int64_t position, std::span<const int64_t> ids) {
+    positions.assign(size_t(batch), int32_t(position));
+    lengths.assign(size_t(batch), int32_t(position + 1));
+    for (int64_t request = 0; request < batch; ++request)
+      slots[size_t(request)] = request * pages * model.pageSize() + position;
+    return {ids, positions, slots, starts, lengths, blockTable, pages, {}};
+  }
+
+  /// As CausalWork::loop; pages for all steps are in the table from the start.
+  bool loop(std::span<const int64_t> ids) {
+    std::vector<DeviceSampling> how(static_cast<size_t>(batch));
+    std::unique_ptr<DecodeLoop> decode = model.decode(stepAt(depth, ids), how);
+    if (!decode)
+      return false;
+    std::vector<int64_t> chosen(static_cast<size_t>(batch));
+    for (int64_t started = 1, done = 0; done < steps; ++done) {
+      while (started < steps && started - done < stepsAhead) {
+        decode->start({}, pages);
+        ++started;
+      }
+      decode->finish(chosen);
+    }
+    return true;
+  }
+
   /// Brings `depth` tokens of a request into the cache.
   void fill(int64_t request) {
     int64_t chunk = std::min(model.preferredChunk(), model.maxStepTokens());

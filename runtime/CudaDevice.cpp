@@ -100,6 +100,7 @@ CudaDevice::~CudaDevice() {
       driver.moduleUnload(kernel.module);
   if (downloadMemory)
     driver.memFreeHost(downloadMemory);
+  timingState.reset();
   release();
 }
 

@@ -39,10 +39,12 @@ public:
 
   void load(const program::TargetProgram &program) override;
   void launch(const LaunchArgs &args) override;
-  /// The second run of a list captures a CUDA graph, which the later ones launch.
-  /// MLSYS_CUDA_GRAPHS=0 turns that off.
+  /// Captures the list as a CUDA graph, once, and launches it. Where the driver cannot load kernels ahead
+  /// the first run is plain. MLSYS_CUDA_GRAPHS=0 turns graphs off.
   void replay(std::span<const LaunchArgs> launches, std::unique_ptr<LaunchRecording> &recording) override;
-  /// By events between the launches, so that the host's part is not in it.
+  void prepare(std::span<const LaunchArgs> launches, std::unique_ptr<LaunchRecording> &recording) override;
+  /// By events between the launches, so that the host's part is not in it. A single launch is
+  /// repeated, back to back.
   std::vector<double> timeLaunches(std::span<const LaunchArgs> launches) override;
   void synchronize() override;
 
@@ -58,9 +60,14 @@ private:
     uint32_t allowedShared = 48 * 1024;
   };
 
+  /// What timeLaunches() keeps.
+  struct Timing;
+
   void makeCurrent() const;
   void release();
-  void loadModule(Kernel &kernel, std::string_view cubin, bool fromProgram);
+  Timing &timing();
+  void loadModule(Kernel &kernel, std::string_view cubin, bool fromProgram) const;
+  Kernel &readyFor(const LaunchArgs &args);
   void launch(const LaunchArgs &args, bool early);
   cuda::GraphExec capture(std::span<const LaunchArgs> launches, bool early);
   cuda::GraphExec tryCapture(std::span<const LaunchArgs> launches, bool early, std::string &problem);
@@ -78,6 +85,7 @@ private:
   void *downloadMemory = nullptr;
   bool useGraphs = true;
   std::vector<Kernel> kernels;
+  std::shared_ptr<Timing> timingState;
 };
 
 /// True when a cubin for `arch` ("sm_80", "sm_90a") runs on the GPU: the same major

@@ -53,6 +53,7 @@ CudaDriver::CudaDriver(SharedLibrary opened) : library(std::move(opened)) {
   library.find(streamEndCapture, "cuStreamEndCapture");
   library.find(graphInstantiate, "cuGraphInstantiateWithFlags");
   library.find(graphDestroy, "cuGraphDestroy");
+  library.find(graphUpload, "cuGraphUpload");
   library.find(graphLaunch, "cuGraphLaunch");
   library.find(graphExecDestroy, "cuGraphExecDestroy");
   library.find(moduleLoadData, "cuModuleLoadData");
@@ -60,6 +61,8 @@ CudaDriver::CudaDriver(SharedLibrary opened) : library(std::move(opened)) {
   library.find(moduleGetFunction, "cuModuleGetFunction");
   library.find(funcSetAttribute, "cuFuncSetAttribute");
   library.find(launchKernelEx, "cuLaunchKernelEx");
+  if (version >= cuda::functionLoadVersion)
+    library.findOptional(functionLoad, "cuFuncLoad");
   library.findOptional(tensorMapEncodeTiled, "cuTensorMapEncodeTiled");
 }
 

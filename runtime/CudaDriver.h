@@ -52,6 +52,8 @@ constexpr int deviceAttributeComputeMajor = 75;
 constexpr int deviceAttributeComputeMinor = 76;
 constexpr int deviceAttributeMaxSharedPerBlock = 97;
 constexpr int functionAttributeMaxDynamicShared = 8;
+/// From this driver on there is cuFuncLoad.
+constexpr int functionLoadVersion = 12040;
 constexpr int deviceAttributeMemoryPools = 115;
 constexpr int poolAttributeReleaseThreshold = 4;
 constexpr unsigned streamNonBlocking = 1;
@@ -132,6 +134,9 @@ public:
   int (*moduleUnload)(cuda::Module);
   int (*moduleGetFunction)(cuda::Function *, cuda::Module, const char *);
   int (*funcSetAttribute)(cuda::Function, int, int);
+  /// Loads what the driver would load at the first launch. Null before functionLoadVersion.
+  int (*functionLoad)(cuda::Function) = nullptr;
+  int (*graphUpload)(cuda::GraphExec, cuda::Stream);
   /// Null in drivers before CUDA 12.
   int (*tensorMapEncodeTiled)(cuda::TensorMap *, int type, unsigned rank, void *base, const uint64_t *extents,
                               const uint64_t *strides, const uint32_t *box, const unsigned *elementStrides,

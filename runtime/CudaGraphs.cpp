@@ -4,9 +4,10 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// A launch from the host costs some microseconds, a node of a graph one. A list is launched
-// plainly the first time, which loads its kernels and sets their attributes, captured the second
-// time, and replayed from then on.
+// A launch from the host costs some microseconds, a node of a graph one. A list is captured before its first
+// run, or while the device does other work (prepare), and replayed from then on. A capture takes the
+// host about as long as launching the list, and making and sending the graph some milliseconds more at
+// most. All memory that graphs refer to is the executor's, which is there before.
 //
 //===----------------------------------------------------------------------===//
 
@@ -31,24 +32,40 @@ struct GraphRecording : LaunchRecording {
 
   const CudaDriver &driver;
   cuda::Context context;
-  /// Null after the first run.
+  /// Null until it is captured.
   cuda::GraphExec graph = nullptr;
 };
 } // namespace
 
 void CudaDevice::replay(std::span<const LaunchArgs> launches, std::unique_ptr<LaunchRecording> &recording) {
   makeCurrent();
-  if (!useGraphs || !recording) {
+  prepare(launches, recording);
+  if (!recording) {
     for (const LaunchArgs &args : launches)
       launch(args, true);
+    // Their kernels are loaded now.
     if (useGraphs)
       recording = std::make_unique<GraphRecording>(driver, context);
     return;
   }
+  driver.check(driver.graphLaunch(static_cast<GraphRecording &>(*recording).graph, stream),
+               "launching a graph of kernels");
+}
+
+void CudaDevice::prepare(std::span<const LaunchArgs> launches, std::unique_ptr<LaunchRecording> &recording) {
+  // A kernel that is loaded while a stream captures may end the capture.
+  if (!useGraphs || (!recording && !driver.functionLoad))
+    return;
+  makeCurrent();
+  if (!recording)
+    recording = std::make_unique<GraphRecording>(driver, context);
   auto &graph = static_cast<GraphRecording &>(*recording).graph;
-  if (!graph)
-    graph = capture(launches, driver.version >= earlyEdgesVersion);
-  driver.check(driver.graphLaunch(graph, stream), "launching a graph of kernels");
+  if (graph)
+    return;
+  for (const LaunchArgs &args : launches)
+    readyFor(args);
+  graph = capture(launches, driver.version >= earlyEdgesVersion);
+  driver.check(driver.graphUpload(graph, stream), "sending a graph of kernels");
 }
 
 /// The launches as a graph. When the driver refuses early launches in it, without them.

@@ -8,11 +8,15 @@
 
 #include "runtime/Error.h"
 #include "runtime/Nvrtc.h"
+#include "runtime/Parallel.h"
 
 #include <charconv>
 
 using namespace mlsys;
 using namespace mlsys::rt;
+
+/// Threads that load the kernels of a program.
+static constexpr size_t loadThreads = 4;
 
 bool mlsys::rt::cubinRunsOn(const std::string &arch, const GpuInfo &gpu) {
   if (!arch.starts_with("sm_"))
@@ -90,11 +94,16 @@ void CudaDevice::load(const program::TargetProgram &program) {
   std::vector<bool> fromProgram(kernels.size(), true);
   for (size_t i : missingIndices)
     fromProgram[i] = false;
-  for (size_t i = 0; i < kernels.size(); ++i)
-    loadModule(kernels[i], cubins[i], fromProgram[i]);
+  // Each takes some tenths of a millisecond, of which the driver does a part in parallel.
+  size_t threads = kernels.size() < 2 * loadThreads ? 1 : loadThreads;
+  forEachInParallel(threads, [&](size_t first) {
+    makeCurrent();
+    for (size_t i = first; i < kernels.size(); i += threads)
+      loadModule(kernels[i], cubins[i], fromProgram[i]);
+  });
 }
 
-void CudaDevice::loadModule(Kernel &kernel, std::string_view cubin, bool fromProgram) {
+void CudaDevice::loadModule(Kernel &kernel, std::string_view cubin, bool fromProgram) const {
   int status = driver.moduleLoadData(&kernel.module, cubin.data());
   bool refused = status == cuda::invalidImage || status == cuda::noBinaryForGpu || status == cuda::invalidPtx ||
                  status == cuda::unsupportedPtxVersion;
@@ -105,6 +114,9 @@ void CudaDevice::loadModule(Kernel &kernel, std::string_view cubin, bool fromPro
   driver.check(status, "loading kernel " + kernel.name);
   driver.check(driver.moduleGetFunction(&kernel.function, kernel.module, kernel.name.c_str()),
                "finding kernel " + kernel.name);
+  // Now, beside the weights, and not in the first step.
+  if (driver.functionLoad)
+    driver.check(driver.functionLoad(kernel.function), "loading kernel " + kernel.name);
 }
 
 static constexpr size_t maxTensorMaps = 16;
@@ -132,12 +144,11 @@ void CudaDevice::launch(const LaunchArgs &args) {
   launch(args, true);
 }
 
-void CudaDevice::launch(const LaunchArgs &args, bool early) {
+/// The kernel of a launch, with the shared memory that it needs; throws when this GPU cannot run it.
+CudaDevice::Kernel &CudaDevice::readyFor(const LaunchArgs &args) {
   if (args.kernel >= kernels.size())
     throw Error("launch of kernel {} of {}", args.kernel, kernels.size());
   Kernel &kernel = kernels[args.kernel];
-  if (args.grid[0] == 0 || args.grid[1] == 0 || args.grid[2] == 0)
-    return;
   const int64_t limits[3] = {INT32_MAX, 65535, 65535};
   for (int i = 0; i < 3; ++i)
     if (args.grid[i] < 0 || args.grid[i] > limits[i])
@@ -152,6 +163,13 @@ void CudaDevice::launch(const LaunchArgs &args, bool early) {
                  "shared memory of kernel " + kernel.name);
     kernel.allowedShared = args.sharedBytes;
   }
+  return kernel;
+}
+
+void CudaDevice::launch(const LaunchArgs &args, bool early) {
+  if (args.grid[0] == 0 || args.grid[1] == 0 || args.grid[2] == 0)
+    return;
+  Kernel &kernel = readyFor(args);
   // A pointer to each value; the driver copies the values before it returns.
   constexpr size_t maxParameters = 512;
   size_t count = args.buffers.size() + args.symbols.size() + args.tensorMaps.size();

@@ -108,6 +108,9 @@ public:
   virtual void replay(std::span<const LaunchArgs> launches, std::unique_ptr<LaunchRecording> &) {
     launchAll(launches);
   }
+  /// Gets ready for the first replay() of such a list, without running it; work that has been issued goes on
+  /// meanwhile.
+  virtual void prepare(std::span<const LaunchArgs>, std::unique_ptr<LaunchRecording> &) {}
   /// Runs the launches one after the other and waits for them: the seconds that each took.
   virtual std::vector<double> timeLaunches(std::span<const LaunchArgs> launches);
   virtual void synchronize() = 0;

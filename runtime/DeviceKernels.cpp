@@ -13,13 +13,25 @@
 using namespace mlsys;
 using namespace mlsys::rt;
 
+static const char *const samplePartText = R"(#include "mlsys/sample.cuh"
+
+extern "C" __global__ void __launch_bounds__(128, 1)
+mlsys_sample_part(const f32 *logits, const i32 *context_length, const sampling *how, sample_part *parts,
+                  long long vocabulary) {
+  pdl_wait();
+  sample_part_of(logits, context_length, how, parts, vocabulary);
+}
+)";
+
 static const char *const sampleText = R"(#include "mlsys/sample.cuh"
 
 extern "C" __global__ void __launch_bounds__(512, 1)
-mlsys_sample(const f32 *logits, i64 *ids, i32 *positions, i64 *slots, i32 *context_length, const i32 *block_table,
-             sampling *how, i64 *chosen, long long vocabulary, long long pages, long long page_size) {
+mlsys_sample_step(const f32 *logits, i64 *ids, i32 *positions, i64 *slots, i32 *context_length, const i32 *block_table,
+                  sampling *how, const sample_part *parts, i64 *chosen, long long vocabulary, long long pages,
+                  long long page_size) {
   pdl_wait();
-  sample_step(logits, {ids, positions, slots, context_length, block_table}, how, chosen, vocabulary, pages, page_size);
+  sample_step(logits, {ids, positions, slots, context_length, block_table}, how, parts, chosen, vocabulary, pages,
+              page_size);
 }
 )";
 
@@ -41,8 +53,10 @@ void rt::addRuntimeKernels(program::TargetProgramT &program) {
     program.kernels.push_back(std::move(kernel));
   };
   if (std::any_of(program.functions.begin(), program.functions.end(),
-                  [](const auto &function) { return function->phase == program::Phase::Decode; }))
-    add("mlsys_sample", sampleKind, sampleText);
+                  [](const auto &function) { return function->phase == program::Phase::Decode; })) {
+    add("mlsys_sample_part", samplePartKind, samplePartText);
+    add("mlsys_sample_step", sampleKind, sampleText);
+  }
   if (std::any_of(program.constants.begin(), program.constants.end(), [](const auto &constant) {
         return constant->sources.size() == 1 && constant->sources[0]->file == randomWeightsFile;
       }))

@@ -13,16 +13,25 @@
 
 namespace mlsys::rt {
 
-/// Threads of a block of the sampling kernel, which has one block a request, and its dynamic
-/// shared memory. Its parameters are those of sample_step in device/mlsys/sample.cuh.
-inline constexpr int sampleThreads = 512;
-inline constexpr uint32_t sampleSharedBytes = 33 * 16 * 4;
+/// Tokens are chosen by two kernels, one behind the other: see sample_part_of and sample_step in
+/// device/mlsys/sample.cuh, whose parameters theirs are. The first has a warp for each part of a request's
+/// logits, the requests along y; the second has one block a request.
+inline constexpr int samplePartThreads = 128, sampleThreads = 512;
+/// Dynamic shared memory of the second.
+inline constexpr uint32_t sampleSharedBytes = (33 * 16 + 1024) * 4;
+/// Bytes of what is known of a part, and how many parts there are.
+inline constexpr size_t samplePartBytes = 24;
+constexpr int64_t sampleParts(int64_t vocabulary) {
+  constexpr int64_t most = 1024, least = 256;
+  int64_t size = (vocabulary + most * least - 1) / (most * least) * least;
+  return (vocabulary + size - 1) / size;
+}
 /// Threads of a block of the kernel that makes random weights; see random_fill in
 /// device/mlsys/random.cuh.
 inline constexpr int randomThreads = 256;
 
 /// Kernel.kind of them.
-inline constexpr std::string_view sampleKind = "sample", randomKind = "random";
+inline constexpr std::string_view samplePartKind = "sample_part", sampleKind = "sample_step", randomKind = "random";
 
 /// Adds to a CUDA program the kernels that no launch of it names but that the runtime launches by
 /// itself: to choose tokens after a decode step, and to make random weights.

@@ -46,8 +46,8 @@ struct Executor::Binding {
 
   /// The launches with a tail behind them.
   struct WithTail {
-    TailLaunch tail;
-    std::vector<void *> addresses;
+    std::vector<TailLaunch> tail;
+    std::vector<std::vector<void *>> addresses;
     std::vector<LaunchArgs> launches;
     std::unique_ptr<LaunchRecording> recording;
   };
@@ -351,6 +351,26 @@ void Executor::place(Binding &binding) {
   binding.withTail.reset();
 }
 
+bool Executor::hasRoom(const Binding &binding) const {
+  auto holds = [](const Arena &arena, const std::vector<size_t> &room) {
+    for (size_t i = 0; i < room.size(); ++i)
+      if (!arena.holds(i, room[i]))
+        return false;
+    return true;
+  };
+  return holds(temporaries, binding.slotRoom) && holds(inputMemory, binding.inputRoom) &&
+         holds(outputMemory, binding.outputRoom);
+}
+
+void Executor::prepare(uint32_t index, std::span<const InputTensor> inputs, std::span<const TailLaunch> tail) {
+  Binding &binding = bind(index, inputs);
+  if (!hasRoom(binding))
+    return;
+  place(binding);
+  setTail(binding, tail);
+  device.prepare(binding.withTail->launches, binding.withTail->recording);
+}
+
 void Executor::reserve(uint32_t index, std::vector<int64_t> wanted) {
   symbols = std::move(wanted);
   std::unique_ptr<Binding> binding = resolve(function(index));
@@ -363,27 +383,30 @@ void Executor::upload(const Binding &binding, std::span<const InputTensor> input
       device.upload(inputMemory.address(i), inputs[i].data, binding.inputBytes[i]);
 }
 
-void Executor::setTail(Binding &binding, const TailLaunch &tail) {
-  if (binding.withTail && binding.withTail->tail == tail)
+void Executor::setTail(Binding &binding, std::span<const TailLaunch> tail) {
+  if (binding.withTail && std::ranges::equal(binding.withTail->tail, tail))
     return;
   auto made = std::make_unique<Binding::WithTail>();
-  made->tail = tail;
-  for (const TailLaunch::Argument &argument : tail.buffers)
-    made->addresses.push_back(argument.kind == BufferKind::Input    ? inputMemory.address(argument.index)
-                              : argument.kind == BufferKind::Output ? outputMemory.address(argument.index)
-                                                                    : argument.address);
+  made->tail.assign(tail.begin(), tail.end());
   made->launches = binding.launches;
-  LaunchArgs &args = made->launches.emplace_back();
-  args.kernel = tail.kernel;
-  args.buffers = made->addresses;
-  args.symbols = made->tail.symbols;
-  args.grid[0] = tail.blocks;
-  args.block[0] = tail.threads;
-  args.sharedBytes = tail.sharedBytes;
+  for (const TailLaunch &launch : made->tail) {
+    std::vector<void *> &addresses = made->addresses.emplace_back();
+    for (const TailLaunch::Argument &argument : launch.buffers)
+      addresses.push_back(argument.kind == BufferKind::Input    ? inputMemory.address(argument.index)
+                          : argument.kind == BufferKind::Output ? outputMemory.address(argument.index)
+                                                                : argument.address);
+    LaunchArgs &args = made->launches.emplace_back();
+    args.kernel = launch.kernel;
+    args.buffers = addresses;
+    args.symbols = launch.symbols;
+    std::copy(std::begin(launch.grid), std::end(launch.grid), args.grid);
+    args.block[0] = launch.threads;
+    args.sharedBytes = launch.sharedBytes;
+  }
   binding.withTail = std::move(made);
 }
 
-void Executor::start(uint32_t index, std::span<const InputTensor> inputs, const TailLaunch &tail) {
+void Executor::start(uint32_t index, std::span<const InputTensor> inputs, std::span<const TailLaunch> tail) {
   Binding &binding = bind(index, inputs);
   place(binding);
   setTail(binding, tail);
@@ -405,7 +428,7 @@ void Executor::launchAndRecord(const program::Function &function, const Binding 
 }
 
 void Executor::run(uint32_t index, std::span<const InputTensor> inputs,
-                   std::span<void *const> outputs) {
+                   std::span<void *const> outputs, const std::function<void()> &meanwhile) {
   Binding &binding = bind(index, inputs);
   place(binding);
   upload(binding, inputs);
@@ -416,6 +439,8 @@ void Executor::run(uint32_t index, std::span<const InputTensor> inputs,
     device.replay(binding.launches, binding.recording);
   else
     device.launchAll(binding.launches);
+  if (meanwhile)
+    meanwhile();
   for (size_t i = 0; i < outputs.size(); ++i)
     if (outputs[i])
       device.download(outputs[i], outputMemory.address(i), binding.outputBytes[i]);

@@ -9,6 +9,7 @@
 #include "runtime/Device.h"
 #include "runtime/LaunchProfile.h"
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -47,7 +48,7 @@ struct TailLaunch {
   uint32_t kernel = 0;
   std::vector<Argument> buffers;
   std::vector<int64_t> symbols;
-  int64_t blocks = 1;
+  int64_t grid[3] = {1, 1, 1};
   int threads = 32;
   uint32_t sharedBytes = 0;
   bool operator==(const TailLaunch &) const = default;
@@ -80,13 +81,18 @@ public:
                                                  std::span<const InputTensor> inputs);
 
   /// Runs a function. `outputs` has host memory for each output of the size
-  /// that its shape and type say; null for one that is not copied.
+  /// that its shape and type say; null for one that is not copied. `meanwhile` is called when the
+  /// device works; it may call prepare().
   void run(uint32_t function, std::span<const InputTensor> inputs,
-           std::span<void *const> outputs);
+           std::span<void *const> outputs, const std::function<void()> &meanwhile = {});
 
-  /// Starts a function and `tail` behind it and does not wait for them. Inputs without data
-  /// keep what they hold.
-  void start(uint32_t function, std::span<const InputTensor> inputs, const TailLaunch &tail);
+  /// Starts a function and the launches of `tail` behind it and does not wait for them. Inputs
+  /// without data keep what they hold.
+  void start(uint32_t function, std::span<const InputTensor> inputs, std::span<const TailLaunch> tail);
+
+  /// Gets ready for the first start() with inputs of these shapes. Does nothing where there is
+  /// no room for it (see reserve).
+  void prepare(uint32_t function, std::span<const InputTensor> inputs, std::span<const TailLaunch> tail);
 
   /// Makes room for calls of a function with these values of its symbols, so that addresses
   /// stay as they are when it is called with smaller ones.
@@ -108,8 +114,9 @@ private:
   Binding &bind(uint32_t function, std::span<const InputTensor> inputs);
   std::unique_ptr<Binding> resolve(const program::Function &function) const;
   void place(Binding &binding);
+  bool hasRoom(const Binding &binding) const;
   void upload(const Binding &binding, std::span<const InputTensor> inputs);
-  void setTail(Binding &binding, const TailLaunch &tail);
+  void setTail(Binding &binding, std::span<const TailLaunch> tail);
   void launchAndRecord(const program::Function &function, const Binding &binding);
 
   const program::TargetProgram &target;

@@ -16,9 +16,6 @@
 using namespace mlsys;
 using namespace mlsys::rt;
 
-/// Steps that a loop on the device has begun, at most, when the host waits for the first of them.
-static constexpr int64_t stepsAhead = 2;
-
 std::string_view rt::stopReasonText(StopReason reason) {
   switch (reason) {
   case StopReason::Length:
@@ -54,12 +51,15 @@ void Sequence::makeRoom(int64_t seenFrom, int64_t total) {
     model.zeroPages(fresh);
 }
 
+/// Few different table widths let the executor reuse its launch lists.
+size_t Sequence::tableWidth(size_t pages) const {
+  int64_t widest = (model.contextLength() + model.pageSize() - 1) / model.pageSize();
+  return std::max(pages, std::min(std::bit_ceil(pages), size_t(widest)));
+}
+
 void Sequence::fillTable() {
   std::span<const int32_t> pages = cache.pages(sequence);
-  // Few different table widths let the executor reuse its launch lists.
-  int64_t widest = (model.contextLength() + model.pageSize() - 1) / model.pageSize();
-  size_t width = std::max(pages.size(), std::min(std::bit_ceil(pages.size()), size_t(widest)));
-  blockTable.assign(width, pages.back());
+  blockTable.assign(tableWidth(pages.size()), pages.back());
   std::copy_if(pages.begin(), pages.end(), blockTable.begin() + cache.firstKept(sequence) / cache.pageSize(),
                [](int32_t page) { return page >= 0; });
 }
@@ -88,6 +88,12 @@ std::span<const float> Sequence::push(std::span<const int64_t> ids) {
   logits.resize(size_t(model.rows(batch.tokens(), 1)) * columns);
   model.step(batch, logits);
   return std::span(logits).last(columns);
+}
+
+void Sequence::expectLoop(int64_t count) {
+  // As startLoop makes room.
+  int64_t total = std::min(tokens + count + 2, model.contextLength());
+  model.expectDecode(1, int64_t(tableWidth(size_t((total + model.pageSize() - 1) / model.pageSize()))));
 }
 
 bool Sequence::startLoop(int64_t id, const DeviceSampling &how) {
@@ -200,7 +206,10 @@ Generation Conversation::generate(std::span<const int64_t> prompt, const Generat
       result.reason = StopReason::Cancelled;
       return result;
     }
-    logits = push(prompt.subspan(done, std::min(size_t(chunk), prompt.size() - done)));
+    size_t count = std::min(size_t(chunk), prompt.size() - done);
+    if (done + count == prompt.size() && limits.maxTokens != 1 && limits.sampler && limits.sampler->forDevice())
+      sequence.expectLoop(int64_t(count));
+    logits = push(prompt.subspan(done, count));
   }
   result.promptSeconds = secondsSince(start);
 

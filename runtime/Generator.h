@@ -68,6 +68,8 @@ public:
   /// Runs `ids` after what came before, at most maxStepTokens() of them, and
   /// returns the logits after the last one, valid until the next call.
   std::span<const float> push(std::span<const int64_t> ids);
+  /// Says that startLoop() is likely to follow the next push(), of `count` ids.
+  void expectLoop(int64_t count);
   /// Starts to decode on the device: runs `id`, whose successor finishStep() gives. False, and
   /// nothing has happened, when the model cannot.
   bool startLoop(int64_t id, const DeviceSampling &how);
@@ -89,6 +91,7 @@ public:
 private:
   int64_t firstSeen(int64_t position) const;
   void makeRoom(int64_t seenFrom, int64_t total);
+  size_t tableWidth(size_t pages) const;
   void fillTable();
 
   LanguageModel &model;

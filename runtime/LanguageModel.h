@@ -42,6 +42,9 @@ struct StepBatch {
   int64_t requests() const { return int64_t(contextLength.size()); }
 };
 
+/// Steps of a DecodeLoop that have begun, at most, when the host waits for the first of them.
+inline constexpr int64_t stepsAhead = 2;
+
 /// Decode steps each of which takes the tokens that the step before chose, without the host
 /// between them.
 class DecodeLoop {
@@ -91,6 +94,13 @@ public:
   /// Runs the new tokens. `logits` is [R, vocabSize]: those that follow the last
   /// token of each request; [T, vocabSize] when perToken(). Throws rt::Error.
   virtual void step(const StepBatch &batch, std::span<float> logits) = 0;
+
+  /// Says that decode() is likely to follow the next step, with so many requests and a block table of that
+  /// width; the model may get ready for it while the device works.
+  virtual void expectDecode(int64_t requests, int64_t maxPages) {
+    (void)requests;
+    (void)maxPages;
+  }
 
   /// Starts a decode step and chooses the tokens that follow on the device, from then on in a
   /// loop; `how` says for each request how. Null when the model cannot. No other step while

@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/ProgramDecodeLoop.h"
 
+#include "runtime/CheckedMath.h"
 #include "runtime/DeviceKernels.h"
 #include "runtime/Error.h"
 #include "runtime/Expr.h"
@@ -19,32 +20,88 @@ using program::Role;
 static constexpr Role sampledRoles[] = {Role::TokenIds, Role::Positions, Role::Slots, Role::ContextLength,
                                         Role::BlockTable};
 
+std::optional<SampleKernels> SampleKernels::find(const program::TargetProgram &program) {
+  std::optional<uint32_t> part = findKernel(program, samplePartKind), step = findKernel(program, sampleKind);
+  if (!part || !step)
+    return std::nullopt;
+  return SampleKernels{*part, *step};
+}
+
+/// Logits of a request; nothing when their number is not fixed.
+static std::optional<int64_t> vocabularyOf(const program::Function &function) {
+  return asConstant(*function.outputs()->Get(0)->shape()->Get(1));
+}
+
+namespace {
+/// Where things are in the memory of a loop.
+struct Layout {
+  Layout(int64_t requests, int64_t vocabulary)
+      : chosen(size_t(requests) * sizeof(DeviceSampling)), parts(chosen + size_t(requests) * sizeof(int64_t)),
+        bytes(parts + size_t(checkedMul(requests, sampleParts(vocabulary))) * samplePartBytes) {}
+  size_t chosen, parts, bytes;
+};
+} // namespace
+
+size_t ProgramDecodeLoop::memoryBytes(const program::Function &function) {
+  return Layout(function.bucket(), *vocabularyOf(function)).bytes;
+}
+
 bool ProgramDecodeLoop::supports(const program::Function &function) {
   for (Role role : sampledRoles)
     if (!findInput(function, role))
       return false;
   const program::Port &logits = *function.outputs()->Get(0);
-  std::optional<int64_t> vocabulary = asConstant(*logits.shape()->Get(1));
-  return logits.dtype() == program::DType::F32 && vocabulary && *vocabulary <= INT32_MAX &&
-         !findInput(function, Role::TokenTypes);
+  std::optional<int64_t> vocabulary = vocabularyOf(function);
+  // The ids of a step are one download; requests are blocks along y.
+  return logits.dtype() == program::DType::F32 && vocabulary && *vocabulary <= INT32_MAX / 2 &&
+         function.bucket() <= 512 && !findInput(function, Role::TokenTypes);
 }
 
-ProgramDecodeLoop::ProgramDecodeLoop(Device &device, Executor &executor, uint32_t function, uint32_t kernel,
+/// The launches behind a decode function that choose the tokens of its requests.
+static std::vector<TailLaunch> sampling(const program::Function &decode, SampleKernels kernels, int64_t maxPages,
+                                        int64_t pageSize, void *memory) {
+  int64_t vocabulary = *vocabularyOf(decode), requests = decode.bucket();
+  Layout layout(requests, vocabulary);
+  auto at = [&](size_t offset) {
+    return TailLaunch::Argument{BufferKind::Temporary, 0, static_cast<char *>(memory) + offset};
+  };
+  TailLaunch::Argument logits = {BufferKind::Output, 0, nullptr};
+  TailLaunch part, step;
+  part.kernel = kernels.part;
+  part.buffers = {logits, {BufferKind::Input, *findInput(decode, Role::ContextLength), nullptr}, at(0),
+                  at(layout.parts)};
+  part.symbols = {vocabulary};
+  constexpr int64_t warps = samplePartThreads / 32;
+  part.grid[0] = (sampleParts(vocabulary) + warps - 1) / warps;
+  part.grid[1] = requests;
+  part.threads = samplePartThreads;
+  step.kernel = kernels.step;
+  step.buffers = {logits};
+  for (Role role : sampledRoles)
+    step.buffers.push_back({BufferKind::Input, *findInput(decode, role), nullptr});
+  step.buffers.insert(step.buffers.end(), {at(0), at(layout.parts), at(layout.chosen)});
+  step.symbols = {vocabulary, maxPages, pageSize};
+  step.grid[0] = requests;
+  step.threads = sampleThreads;
+  step.sharedBytes = sampleSharedBytes;
+  return {part, step};
+}
+
+void ProgramDecodeLoop::prepare(Executor &executor, uint32_t function, SampleKernels kernels, int64_t pageSize,
+                                void *memory, int64_t maxPages) {
+  const program::Function &decode = executor.function(function);
+  StepBatch shapes;
+  shapes.maxPages = maxPages;
+  StepInputs inputs(decode, shapes, decode.bucket(), decode.bucket());
+  executor.prepare(function, inputs.get(), sampling(decode, kernels, maxPages, pageSize, memory));
+}
+
+ProgramDecodeLoop::ProgramDecodeLoop(Device &device, Executor &executor, uint32_t function, SampleKernels kernels,
                                      int64_t pageSize, void *memory, const StepBatch &first,
                                      std::span<const DeviceSampling> how)
-    : device(device), executor(executor), index(function), requests(first.requests()), maxPages(first.maxPages) {
-  const program::Function &decode = executor.function(function);
-  chosen = static_cast<char *>(memory) + how.size_bytes();
-  tail.kernel = kernel;
-  tail.buffers.push_back({BufferKind::Output, 0, nullptr});
-  for (Role role : sampledRoles)
-    tail.buffers.push_back({BufferKind::Input, *findInput(decode, role), nullptr});
-  tail.buffers.push_back({BufferKind::Temporary, 0, memory});
-  tail.buffers.push_back({BufferKind::Temporary, 0, chosen});
-  tail.symbols = {*asConstant(*decode.outputs()->Get(0)->shape()->Get(1)), maxPages, pageSize};
-  tail.blocks = requests;
-  tail.threads = sampleThreads;
-  tail.sharedBytes = sampleSharedBytes;
+    : device(device), executor(executor), index(function), requests(first.requests()), maxPages(first.maxPages),
+      tail(sampling(executor.function(function), kernels, maxPages, pageSize, memory)),
+      chosen(static_cast<char *>(memory) + Layout(requests, *vocabularyOf(executor.function(function))).chosen) {
   device.upload(memory, how.data(), how.size_bytes());
   run(first);
 }
@@ -67,7 +124,7 @@ void ProgramDecodeLoop::run(const StepBatch &batch) {
 
 void ProgramDecodeLoop::start(std::span<const int32_t> blockTable, int64_t width) {
   if (!blockTable.empty())
-    maxPages = tail.symbols[1] = width;
+    maxPages = tail.back().symbols[1] = width;
   StepBatch batch;
   batch.blockTable = blockTable;
   batch.maxPages = maxPages;

@@ -8,22 +8,36 @@
 #include "runtime/StepInputs.h"
 
 #include <deque>
+#include <optional>
+#include <vector>
 
 namespace mlsys::rt {
 
-/// Decode steps of a program whose kernel of kind "sample" chooses each token and makes it the
-/// input of the next step: a step is a decode function and that kernel, one graph of launches on a
+/// The kernels of a program that choose tokens; see DeviceKernels.h.
+struct SampleKernels {
+  uint32_t part, step;
+
+  /// Those of a program; nothing when it has none.
+  static std::optional<SampleKernels> find(const program::TargetProgram &program);
+};
+
+/// Decode steps of a program whose sampling kernels choose each token and make it the
+/// input of the next step: a step is a decode function and these kernels, one graph of launches on a
 /// GPU, and only the chosen ids come back.
 class ProgramDecodeLoop : public DecodeLoop {
 public:
-  /// Bytes of device memory that `requests` requests need.
-  static size_t memoryBytes(int64_t requests) { return size_t(requests) * (sizeof(DeviceSampling) + sizeof(int64_t)); }
+  /// Bytes of device memory that the requests of a decode function need.
+  static size_t memoryBytes(const program::Function &function);
   /// Whether a loop can be made of a decode function.
   static bool supports(const program::Function &function);
 
-  /// Starts the first step. `memory` is device memory of memoryBytes() that nobody else uses;
-  /// `kernel` is the sampling kernel. `device` and `executor` outlive this object.
-  ProgramDecodeLoop(Device &device, Executor &executor, uint32_t function, uint32_t kernel, int64_t pageSize,
+  /// Gets ready for a loop of a decode function, while the device does other work.
+  static void prepare(Executor &executor, uint32_t function, SampleKernels kernels, int64_t pageSize, void *memory,
+                      int64_t maxPages);
+
+  /// Starts the first step. `memory` is device memory of memoryBytes() that nobody else uses.
+  /// `device` and `executor` outlive this object.
+  ProgramDecodeLoop(Device &device, Executor &executor, uint32_t function, SampleKernels kernels, int64_t pageSize,
                     void *memory, const StepBatch &first, std::span<const DeviceSampling> how);
   /// Waits for the steps that have begun.
   ~ProgramDecodeLoop() override;
@@ -38,7 +52,7 @@ private:
   Executor &executor;
   uint32_t index;
   int64_t requests, maxPages;
-  TailLaunch tail;
+  std::vector<TailLaunch> tail;
   void *chosen;
   std::deque<uint64_t> tickets;
 };

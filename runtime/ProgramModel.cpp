@@ -21,6 +21,7 @@
 #include <cstring>
 #include <future>
 #include <limits>
+#include <utility>
 
 using namespace mlsys;
 using namespace mlsys::rt;
@@ -32,6 +33,8 @@ using program::Role;
 static constexpr int64_t defaultCacheBytes = 4ll << 30;
 /// Tokens a prefill step does best where the program sets no limit.
 static constexpr int64_t defaultChunk = 512;
+/// The same on a GPU, which fewer tokens do not fill.
+static constexpr int64_t defaultGpuChunk = 2048;
 /// Pages of an encoder's cache, which has one layer, beyond those of its longest request: many
 /// short requests in one step have a page each.
 static constexpr int64_t encoderPages = 32;
@@ -86,10 +89,13 @@ public:
   int64_t pageSize() const override { return target.cache()->page_size(); }
   int64_t pageCount() const override { return pages; }
   int64_t maxStepTokens() const override { return stepTokens; }
-  int64_t preferredChunk() const override { return std::min(stepTokens, defaultChunk); }
+  int64_t preferredChunk() const override {
+    return std::min(stepTokens, on->device->hostAccessible() ? defaultChunk : defaultGpuChunk);
+  }
   void zeroPages(std::span<const int32_t> pages) override;
   void step(const StepBatch &batch, std::span<float> logits) override;
   std::unique_ptr<DecodeLoop> decode(const StepBatch &first, std::span<const DeviceSampling> how) override;
+  void expectDecode(int64_t requests, int64_t maxPages) override { expected = {requests, maxPages}; }
   bool setProfile(LaunchProfile *profile) override {
     on->executor->setProfile(profile);
     profiled = profile != nullptr;
@@ -100,6 +106,15 @@ private:
   void readFunction(uint32_t index);
   void sizeCache(int64_t contextTokens);
   void reserveDecode();
+  /// What decode() needs of a number of requests: the function, the kernels, memory. Nothing where it
+  /// cannot be.
+  struct LoopParts {
+    uint32_t function;
+    SampleKernels kernels;
+    void *memory;
+  };
+  std::optional<LoopParts> loopParts(int64_t requests);
+  void prepareExpected();
   void call(uint32_t function, const StepBatch &batch, float *logits);
   void callPadded(uint32_t function, int64_t bucket, const StepBatch &batch,
                   std::span<float> logits);
@@ -112,6 +127,8 @@ private:
   int64_t context = 0, vocabulary = 0, ids = 0, pages = 0, stepTokens = 1;
   bool encoder = false, everyToken = false;
   bool profiled = false;
+  /// Requests and width of the block table of the decode steps that are likely to follow; 0: none.
+  std::pair<int64_t, int64_t> expected = {0, 0};
   /// Of decode loops, by their number of requests.
   std::map<int64_t, void *> loopMemory;
   /// Memory of callPadded, reused.
@@ -350,20 +367,35 @@ void ProgramLanguageModel::reserveDecode() {
   }
 }
 
+std::optional<ProgramLanguageModel::LoopParts> ProgramLanguageModel::loopParts(int64_t requests) {
+  std::optional<SampleKernels> kernels = SampleKernels::find(target);
+  auto found =
+      std::find_if(decodes.begin(), decodes.end(), [&](const auto &decode) { return decode.first == requests; });
+  const char *wanted = std::getenv("MLSYS_DEVICE_SAMPLING");
+  if (!kernels || found == decodes.end() || profiled || (wanted && std::string_view(wanted) == "0") ||
+      !ProgramDecodeLoop::supports(*target.functions()->Get(found->second)))
+    return std::nullopt;
+  void *&memory = loopMemory[requests];
+  if (!memory)
+    memory = on->device->allocate(ProgramDecodeLoop::memoryBytes(*target.functions()->Get(found->second)));
+  return LoopParts{found->second, *kernels, memory};
+}
+
 std::unique_ptr<DecodeLoop> ProgramLanguageModel::decode(const StepBatch &first,
                                                          std::span<const DeviceSampling> how) {
-  std::optional<uint32_t> kernel = findKernel(target, sampleKind);
-  auto found = std::find_if(decodes.begin(), decodes.end(),
-                            [&](const auto &decode) { return decode.first == first.requests(); });
-  const char *wanted = std::getenv("MLSYS_DEVICE_SAMPLING");
-  if (!kernel || found == decodes.end() || profiled || (wanted && std::string_view(wanted) == "0") ||
-      !ProgramDecodeLoop::supports(*target.functions()->Get(found->second)))
+  std::optional<LoopParts> parts = loopParts(first.requests());
+  if (!parts)
     return nullptr;
-  void *&memory = loopMemory[first.requests()];
-  if (!memory)
-    memory = on->device->allocate(ProgramDecodeLoop::memoryBytes(first.requests()));
-  return std::make_unique<ProgramDecodeLoop>(*on->device, *on->executor, found->second, *kernel, pageSize(), memory,
-                                             first, how);
+  return std::make_unique<ProgramDecodeLoop>(*on->device, *on->executor, parts->function, parts->kernels, pageSize(),
+                                             parts->memory, first, how);
+}
+
+void ProgramLanguageModel::prepareExpected() {
+  auto [requests, maxPages] = std::exchange(expected, {0, 0});
+  if (requests == 0)
+    return;
+  if (std::optional<LoopParts> parts = loopParts(requests))
+    ProgramDecodeLoop::prepare(*on->executor, parts->function, parts->kernels, pageSize(), parts->memory, maxPages);
 }
 
 /// Takes a function of phase prefill or decode into the model.
@@ -447,7 +479,7 @@ void ProgramLanguageModel::zeroPages(std::span<const int32_t> fresh) {
 void ProgramLanguageModel::call(uint32_t index, const StepBatch &batch, float *logits) {
   StepInputs inputs(*target.functions()->Get(index), batch, batch.tokens(), batch.requests());
   void *outputs[] = {logits};
-  on->executor->run(index, inputs.get(), outputs);
+  on->executor->run(index, inputs.get(), outputs, [&] { prepareExpected(); });
 }
 
 /// Fills a batch of single tokens up to the bucket with requests that read and

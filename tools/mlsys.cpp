@@ -136,6 +136,7 @@ struct CompileFlags {
   std::string output, stopAfter, dumpDir;
   bool appendWeights = false;
   std::vector<int64_t> decodeBuckets;
+  int64_t prefillChunk = 512;
 };
 } // namespace
 
@@ -164,6 +165,10 @@ static void addCompile(CLI::App &app, CompileFlags &flags) {
   app.add_flag("--random-weights", flags.model.randomWeights,
                "Random numbers for weights: only the configuration is needed");
   addDecodeBuckets(app, flags.decodeBuckets);
+  app.add_option("--prefill-chunk", flags.prefillChunk,
+                 "The most tokens of a prompt in one step, and what kernels for prompts are planned for (512); 2048 "
+                 "fills a large GPU better")
+      ->check(CLI::Range(int64_t(1), int64_t(1) << 20));
 }
 
 static int runCompile(const CompileFlags &flags) {
@@ -171,6 +176,7 @@ static int runCompile(const CompileFlags &flags) {
   request.dumpDir = flags.dumpDir;
   if (!flags.decodeBuckets.empty())
     request.decodeBuckets = flags.decodeBuckets;
+  request.prefillChunk = flags.prefillChunk;
   if (isCompiled(request.model))
     throw rt::Error("'{}' is compiled already", request.model);
   if (flags.stopAfter.empty()) {

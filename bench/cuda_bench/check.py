@@ -13,6 +13,9 @@ import threading
 
 from . import works
 
+# Checks at a time; each has its part of the cores.
+AT_ONCE = max(1, min(4, (os.cpu_count() or 1) // 4))
+THREADS = ["-t", (os.cpu_count() or 1) // AT_ONCE]
 FAILURES = (RuntimeError, OSError, ValueError, KeyError, subprocess.TimeoutExpired)
 
 
@@ -59,14 +62,14 @@ def check_tensors(runner, name, function, inputs, scratch):
         flags += ["--input", f"{key}={path}"]
     for device in ("cpu", runner.device):
         output = tempfile.mkdtemp(dir=folder)
-        runner.run("run", runner.file(name), "--function", function, *flags, "--output-dir", output, device=device)
+        runner.run("run", runner.file(name), "--function", function, *flags, "--output-dir", output, *THREADS, device=device)
         results.append([read_npy(os.path.join(output, file)) for file in sorted(os.listdir(output))])
     return max(difference(a, b) for a, b in zip(results[1], results[0]))
 
 
 def generate(runner, name, ids, tokens, *flags, device=None, environment=None):
     text = runner.run("generate", runner.file(name), "--prompt-ids", ",".join(map(str, ids)), "-n", tokens, "--ignore-eos",
-                      "--ids", "--json", *flags, device=device, environment=environment)
+                      "--ids", "--json", *flags, *THREADS, device=device, environment=environment)
     return json.loads(text[text.index("{"):])
 
 
@@ -166,7 +169,7 @@ def check_all(runner, sizes, results, clock, report):
             report(f"  {'good' if good else 'WRONG'}  {what}: {found:.2e} (allowed {allowed:.0e}){'  ' + why if why else ''}")
 
     with tempfile.TemporaryDirectory() as scratch:
-        with concurrent.futures.ThreadPoolExecutor(max(1, min(4, (os.cpu_count() or 1) // 4))) as pool:
+        with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
             for future in [pool.submit(one, *check) for check in all_checks(runner, sizes, scratch)]:
                 future.result()
     return wrong

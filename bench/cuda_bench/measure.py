@@ -35,9 +35,11 @@ class Bench:
         if work.group in ("gemms", "pointwise"):
             return call_seconds(row)
         if work.group == "attention":
-            kernels = [kernel for kernel in row["kernels"] if kernel["kind"] == "attention"]
-            launches = sum(kernel["launches"] for kernel in kernels)
-            return [sum(samples) * 1e-9 / launches for samples in zip(*(kernel["samples_ns"] for kernel in kernels))]
+            # Times are of one step, the work is a layer's in all steps of the prompt.
+            layers = self.shapes[work.program.removeprefix("model-")]["num_hidden_layers"]
+            steps = -(-row["n_prompt"] // works.CHUNK)
+            kernels = [kernel["samples_ns"] for kernel in row["kernels"] if kernel["kind"] == "attention"]
+            return [sum(samples) * 1e-9 * steps / layers for samples in zip(*kernels)]
         tokens = row["n_prompt"] or row["n_gen"] * row["n_batch"]
         return [tokens / rate / max(row["n_gen"], 1) for rate in row["samples_ts"]]
 

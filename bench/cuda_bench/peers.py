@@ -43,7 +43,8 @@ class Peer:
             more = os.read(self.process.stdout.fileno(), 1 << 16)
             if not more:
                 self.log.seek(0)
-                raise RuntimeError(f"PyTorch's process ended: {self.log.read()[-500:]}")
+                said = self.log.read().strip().splitlines()
+                raise RuntimeError(f"PyTorch's process ended: {said[-1] if said else 'it said nothing'}")
             self.buffer += more
 
     def stop(self, reason):

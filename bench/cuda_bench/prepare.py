@@ -116,7 +116,7 @@ def prepare(folder, tiny, archs, tools):
         model = os.path.join(sources, name)
         shapes[name] = write_config(name, works.TINY if tiny else {}, model)
         compile_into(f"model-{name}", model, "--random-weights", "--dtype", "bf16", "--target", ",".join(gpu), "--decode-buckets",
-                     ",".join(str(b) for b in sizes.batches))
+                     ",".join(str(b) for b in sizes.batches), "--prefill-chunk", str(works.CHUNK))
     for name, changes in works.CHECKED.items():
         model = os.path.join(sources, "check-" + name)
         write_config(name, works.TINY if tiny else changes, model)

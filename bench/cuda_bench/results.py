@@ -87,7 +87,7 @@ def line(row):
     times = ", ".join(f"{name} {value['median'] * 1e3:.3f} ms" for name, value in row["seconds"].items())
     parts = "".join(f", {row[key]:.2f} {key}" for key in ("of_bandwidth", "of_peak") if key in row)
     faster = "".join(f", {value:.2f} x {name}" for name, value in row.get("times_faster_than", {}).items())
-    missing = "".join(f", no {name}: {why.splitlines()[0][:80] if why else '?'}" for name, why in row["missing"].items())
+    missing = "".join(f", no {name}: {(why.splitlines() or ['?'])[-1][:80]}" for name, why in row["missing"].items())
     return f"{row['work']}: {times}{parts}{faster}{missing}"
 
 

@@ -16,6 +16,8 @@ TINY_GEMMS = [(256, 192)]
 # Rows that decode works with; a program of its own for each, since they are known when it is compiled.
 FEW_ROWS = [1, 2, 4, 8, 16]
 BUCKETS = [1, 4, 16, 64]
+# Tokens of a prompt in one step of a model.
+CHUNK = 2048
 
 MODELS = {"llama-3.2-1b": {}, "llama-3.1-8b": {}}
 # Of the shapes of a model, but few layers and a small vocabulary: for checks beside the CPU.
@@ -150,10 +152,10 @@ def timed(sizes, shapes):
             result.append(Work("gemms", f"gemm {m}x{n}x{k} bf16", f"gemm_{n}x{k}", ["--kernels", "--symbol", f"M={m}"],
                                {"kind": "gemm", "M": m, "N": n, "K": k}, computed=2 * m * n * k))
     batch, tokens, heads, kv_heads, size = sizes.attention
-    # mlsys's is inside its longest prompt; PyTorch's is alone, of the same shape.
+    # mlsys's is inside a prompt, of all its steps; PyTorch's is alone, of the same shape.
     result.append(Work("attention", f"attention of {tokens} tokens, {heads} heads ({kv_heads}) of {size}, causal",
                        f"model-{list(shapes)[-1]}",
-                       ["-p", tokens, "-n", "0", "--chunk", tokens, "--kernels", "-c", tokens + 64],
+                       ["-p", tokens, "-n", "0", "--kernels", "-c", tokens + 64],
                        {"kind": "attention", "shape": sizes.attention}, computed=2 * batch * heads * tokens * tokens * size))
     for name, (_, _, _, size) in POINTWISE.items():
         result.append(Work("pointwise", f"{name} {sizes.rows}x{COLUMNS} bf16", name,

@@ -243,6 +243,7 @@ llvm::Error Compilation::runStage(Stage stage, ModuleOp module, const CompileTar
   options.target = target.device;
   (target.device == "cpu" ? options.isa : options.arch) = target.variant;
   options.decodeBuckets = request.decodeBuckets;
+  options.prefillChunk = request.prefillChunk;
   options.kvType = request.kvType;
   options.candidate = request.candidate;
   options.tiles = request.tiles;

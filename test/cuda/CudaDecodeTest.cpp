@@ -6,10 +6,13 @@
 
 #include "FakeCuda.h"
 
+#include "runtime/Commands.h"
 #include "runtime/Generator.h"
 #include "runtime/Program.h"
 #include "runtime/ProgramModel.h"
 #include "test/unit/TestPrograms.h"
+
+#include <sstream>
 
 using namespace mlsys;
 using namespace mlsys::rt;
@@ -71,7 +74,7 @@ protected:
 
 TEST_F(CudaDecodeTest, aStepIsOneGraphAndTheHostWaitsForTheOneBefore) {
   std::string calls = callsOf(16);
-  // The step's two kernels and the sampling kernel.
+  // The step's two kernels and the sampling kernels.
   EXPECT_EQ(count(calls, "cuGraphLaunch s0\n"), 11u) << calls;
   EXPECT_EQ(count(calls, "cuMemcpyDtoHAsync 8 s0\n"), 11u);
   EXPECT_EQ(count(calls, "cuEventSynchronize s0\n"), 12u);
@@ -80,10 +83,32 @@ TEST_F(CudaDecodeTest, aStepIsOneGraphAndTheHostWaitsForTheOneBefore) {
   EXPECT_FALSE(contains(calls, "cuMemAlloc")) << calls;
   EXPECT_FALSE(contains(calls, "cuLaunchKernelEx")) << calls;
   std::string runs = takeRuns();
-  EXPECT_EQ(count(runs, "mlsys_sample"), 15u) << runs;
+  EXPECT_EQ(count(runs, "mlsys_sample_step"), 15u) << runs;
   // The prompt takes five steps.
   EXPECT_EQ(count(runs, "next_token"), 5u + 15u);
   EXPECT_EQ(liveGraphs(), 1);
+}
+
+TEST_F(CudaDecodeTest, theGraphIsMadeWhileThePromptIsRun) {
+  Sampler sampler({});
+  GenerationLimits limits;
+  limits.maxTokens = 6;
+  limits.sampler = &sampler;
+  std::string prompt, later;
+  int seen = 0;
+  takeCalls();
+  generate(*model.language, std::vector<int64_t>(8, 1), limits,
+           [&](std::span<const float> logits) { return sampler.sample(logits); },
+           [&](int64_t) {
+             (seen++ ? later : prompt) += takeCalls();
+             return Next::Continue;
+           });
+  // Behind the launches of the prompt, ahead of the copy that waits for its logits.
+  EXPECT_LT(prompt.find("cuLaunchKernelEx"), prompt.find("cuStreamBeginCapture")) << prompt;
+  EXPECT_LT(prompt.find("cuGraphUpload"), prompt.rfind("cuMemcpyDtoHAsync")) << prompt;
+  EXPECT_FALSE(contains(prompt, "cuGraphLaunch")) << prompt;
+  EXPECT_FALSE(contains(later, "cuStreamBeginCapture")) << later;
+  EXPECT_EQ(count(later, "cuGraphLaunch"), 5u) << later;
 }
 
 TEST_F(CudaDecodeTest, graphsOutliveAGeneration) {
@@ -91,6 +116,19 @@ TEST_F(CudaDecodeTest, graphsOutliveAGeneration) {
   // Memory for any context was there before, so that nothing has moved.
   EXPECT_FALSE(contains(callsOf(20), "cuStreamBeginCapture"));
   EXPECT_EQ(liveGraphs(), 1);
+}
+
+TEST_F(CudaDecodeTest, aBenchGeneratesOnTheDevice) {
+  BenchRequest bench;
+  bench.promptLengths = {};
+  bench.generateLengths = {12};
+  bench.depths = {20};
+  bench.repetitions = 2;
+  std::ostringstream out, log;
+  EXPECT_EQ(runBench(model, bench, {out, log}), 0);
+  // The first repetition is not counted, but is one.
+  EXPECT_EQ(count(takeRuns(), "mlsys_sample_step"), 3u * 12);
+  EXPECT_TRUE(contains(out.str(), "tg12 @ d20")) << out.str();
 }
 
 TEST_F(CudaDecodeTest, failuresOfAStepReachTheCaller) {

@@ -8,6 +8,7 @@
 
 #include "runtime/Nvrtc.h"
 
+#include <algorithm>
 #include <filesystem>
 
 using namespace mlsys;
@@ -51,8 +52,8 @@ TEST_F(CudaDeviceTest, takesTheBestCubinAndLaunchesIt) {
   flatbuffers::FlatBufferBuilder builder;
   device.load(makeProgram(builder, {{"plain", "text", {{"sm_80", "A"}, {"sm_90", "B"}, {"sm_90a", "C"}}},
                                     {"waiting", "pdl_wait();", {{"sm_90", "D"}}}}));
-  EXPECT_EQ(takeCalls(), "cuModuleLoadData C\ncuModuleGetFunction plain\n"
-                         "cuModuleLoadData D\ncuModuleGetFunction waiting\n");
+  EXPECT_EQ(takeCalls(), "cuModuleLoadData C\ncuModuleGetFunction plain\ncuFuncLoad plain\n"
+                         "cuModuleLoadData D\ncuModuleGetFunction waiting\ncuFuncLoad waiting\n");
 
   void *buffers[] = {reinterpret_cast<void *>(4096), reinterpret_cast<void *>(8192)};
   int64_t symbols[] = {77};
@@ -82,6 +83,31 @@ TEST_F(CudaDeviceTest, takesTheBestCubinAndLaunchesIt) {
   EXPECT_EQ(takeCalls(), "");
 }
 
+TEST_F(CudaDeviceTest, manyKernelsAreLoadedByThreads) {
+  std::vector<KernelSpec> specs;
+  for (int i = 0; i < 50; ++i)
+    specs.push_back({"kernel" + std::to_string(i), "text", {{"sm_90", "cubin" + std::to_string(i)}}});
+  flatbuffers::FlatBufferBuilder builder, other;
+  CudaDevice device(0);
+  takeCalls();
+  device.load(makeProgram(builder, specs));
+  std::string calls = takeCalls();
+  for (int i = 0; i < 50; ++i) {
+    std::string name = std::to_string(i) + "\n";
+    EXPECT_LT(calls.find("cuModuleLoadData cubin" + name), calls.find("cuModuleGetFunction kernel" + name));
+    EXPECT_TRUE(contains(calls, "cuFuncLoad kernel" + name)) << calls;
+  }
+  // Each is found under its number.
+  LaunchArgs args;
+  args.kernel = 37;
+  device.launch(args);
+  EXPECT_TRUE(contains(takeCalls(), "cuLaunchKernelEx kernel37 "));
+
+  CudaDevice failing(0);
+  failNext("cuModuleLoadData", 200, 30);
+  EXPECT_TRUE(contains(errorOf([&] { failing.load(makeProgram(other, specs)); }), "does not take the program's code"));
+}
+
 TEST_F(CudaDeviceTest, launchesAreTimedByEvents) {
   CudaDevice device(0);
   flatbuffers::FlatBufferBuilder builder;
@@ -96,6 +122,23 @@ TEST_F(CudaDeviceTest, launchesAreTimedByEvents) {
   std::string calls = takeCalls();
   EXPECT_LT(calls.find("cuEventRecord"), calls.find("cuLaunchKernelEx")) << calls;
   EXPECT_LT(calls.rfind("cuLaunchKernelEx"), calls.rfind("cuEventRecord")) << calls;
+  // The GPU has something to do until the first launches are in the stream.
+  EXPECT_LT(calls.find("cuMemsetD8Async"), calls.find("cuEventRecord")) << calls;
+
+  // One kernel alone runs several times between two events, and once before.
+  takeRuns();
+  seconds = device.timeLaunches(std::vector<LaunchArgs>{args});
+  ASSERT_EQ(seconds.size(), 1u);
+  EXPECT_FLOAT_EQ(float(seconds[0]), 5e-5f);
+  std::string runs = takeRuns();
+  EXPECT_EQ(std::count(runs.begin(), runs.end(), '\n'), 11);
+
+  // Timing needs no memory.
+  CudaDevice full(0);
+  flatbuffers::FlatBufferBuilder other;
+  full.load(makeProgram(other, {{"plain", "text", {{"sm_90a", "A"}}}}));
+  failNext("cuMemAlloc", cuda::outOfMemory);
+  EXPECT_EQ(full.timeLaunches(std::vector<LaunchArgs>{args, args}).size(), 2u);
 }
 
 TEST_F(CudaDeviceTest, tensorMapsFollowTheSymbols) {
@@ -205,7 +248,7 @@ TEST_F(CudaDeviceTest, textIsCompiledWhereNoCubinFits) {
                                      "#include \"mlsys/types.cuh\"\nextern \"C\" __global__ void copy(const f32 *a, "
                                      "f32 *b) { b[thread_x()] = a[thread_x()]; }",
                                      {{"sm_80", "A"}}}}));
-  EXPECT_EQ(takeCalls(), "cuModuleLoadData ELF\ncuModuleGetFunction copy\n");
+  EXPECT_EQ(takeCalls(), "cuModuleLoadData ELF\ncuModuleGetFunction copy\ncuFuncLoad copy\n");
   EXPECT_FALSE(std::filesystem::is_empty(cache));
   std::filesystem::remove_all(cache);
 }

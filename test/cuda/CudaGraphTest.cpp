@@ -48,21 +48,18 @@ protected:
 };
 
 const char *const oneAndTwo = "one 512\ntwo 1024\n";
+const std::string captured = "cuStreamBeginCapture 1\n"
+                             "cuLaunchKernelEx one on 100 grid 1 1 1 block 32 1 1 shared 0 s0 parameters 512\n"
+                             "cuLaunchKernelEx two on 100 grid 1 1 1 block 32 1 1 shared 100000 s0 attribute 6=1 "
+                             "parameters 1024\n"
+                             "cuStreamEndCapture\ncuGraphInstantiate 2 nodes\n";
 
 } // namespace
 
-TEST_F(CudaGraphTest, theSecondRunIsCaptured) {
-  run();
-  EXPECT_FALSE(contains(takeCalls(), "Graph"));
-  EXPECT_EQ(runs(), oneAndTwo);
-  takeCalls();
+TEST_F(CudaGraphTest, theFirstRunIsCaptured) {
   run();
   // Early launches stay so in the graph.
-  EXPECT_EQ(takeCalls(), "cuStreamBeginCapture 1\n"
-                         "cuLaunchKernelEx one on 100 grid 1 1 1 block 32 1 1 shared 0 s0 parameters 512\n"
-                         "cuLaunchKernelEx two on 100 grid 1 1 1 block 32 1 1 shared 100000 s0 attribute 6=1 "
-                         "parameters 1024\n"
-                         "cuStreamEndCapture\ncuGraphInstantiate 2 nodes\ncuGraphLaunch s0\n");
+  EXPECT_EQ(takeCalls(), "cuFuncSetAttribute two 8 100000\n" + captured + "cuGraphUpload s0\ncuGraphLaunch s0\n");
   EXPECT_EQ(runs(), oneAndTwo);
   takeCalls();
   run();
@@ -72,6 +69,36 @@ TEST_F(CudaGraphTest, theSecondRunIsCaptured) {
   EXPECT_EQ(liveGraphs(), 1);
   recording.reset();
   EXPECT_EQ(liveGraphs(), 0);
+}
+
+TEST_F(CudaGraphTest, isMadeBeforeItRuns) {
+  // Other work that is under way is not waited for and not captured.
+  device->launch(launches[0]);
+  takeCalls();
+  device->prepare(launches, recording);
+  device->prepare(launches, recording);
+  EXPECT_EQ(takeCalls(), "cuFuncSetAttribute two 8 100000\n" + captured + "cuGraphUpload s0\n");
+  EXPECT_EQ(runs(), "one 512\n");
+  takeCalls();
+  run();
+  EXPECT_EQ(takeCalls(), "cuGraphLaunch s0\n");
+  EXPECT_EQ(runs(), oneAndTwo);
+}
+
+TEST_F(CudaGraphTest, theSecondRunIsCapturedWhereKernelsAreLoadedByTheFirst) {
+  // A driver without cuFuncLoad.
+  CudaDriver &driver = const_cast<CudaDriver &>(*CudaDriver::get());
+  auto load = std::exchange(driver.functionLoad, nullptr);
+  device->prepare(launches, recording);
+  EXPECT_FALSE(recording);
+  run();
+  EXPECT_FALSE(contains(takeCalls(), "Graph"));
+  EXPECT_EQ(runs(), oneAndTwo);
+  takeCalls();
+  run();
+  EXPECT_EQ(takeCalls(), captured + "cuGraphUpload s0\ncuGraphLaunch s0\n");
+  EXPECT_EQ(runs(), oneAndTwo);
+  driver.functionLoad = load;
 }
 
 TEST_F(CudaGraphTest, otherAddressesMakeAnotherGraph) {
@@ -91,17 +118,13 @@ TEST_F(CudaGraphTest, otherAddressesMakeAnotherGraph) {
 TEST_F(CudaGraphTest, withoutEarlyLaunchesWhereTheDriverRefusesThem) {
   fake<void(bool)>("fakeRefuseEarlyEdges")(true);
   run();
-  runs();
-  takeCalls();
-  run();
   std::string calls = takeCalls();
   EXPECT_FALSE(contains(calls, "attribute")) << calls;
-  EXPECT_TRUE(contains(calls, "cuGraphInstantiate 2 nodes\ncuGraphLaunch s0\n")) << calls;
+  EXPECT_TRUE(contains(calls, "cuGraphInstantiate 2 nodes\ncuGraphUpload s0\ncuGraphLaunch s0\n")) << calls;
   EXPECT_EQ(runs(), oneAndTwo);
 }
 
 TEST_F(CudaGraphTest, failuresAreReported) {
-  run();
   failNext("cuGraphInstantiate");
   EXPECT_TRUE(contains(errorOf([&] { run(); }), "making a graph of kernels failed: a fake failure (error 719); "
                                                "MLSYS_CUDA_GRAPHS=0 does without graphs"));

@@ -374,6 +374,10 @@ EXPORT int cuGraphDestroy(void *graph) {
   delete static_cast<Graph *>(graph);
   return 0;
 }
+EXPORT int cuGraphUpload(void *executable, void *on) {
+  std::lock_guard lock(mutex);
+  return executable ? record("cuGraphUpload", nameOf(on)) : invalidValue;
+}
 EXPORT int cuGraphLaunch(void *executable, void *on) {
   std::lock_guard lock(mutex);
   for (auto &node : static_cast<Graph *>(executable)->nodes)
@@ -507,6 +511,12 @@ EXPORT int cuModuleGetFunction(void **function, void *module, const char *name) 
   static_cast<Loaded *>(module)->name = name;
   *function = module;
   return record("cuModuleGetFunction", name);
+}
+EXPORT int cuFuncLoad(void *function) {
+  std::lock_guard lock(mutex);
+  if (int refused = forbidden())
+    return refused;
+  return record("cuFuncLoad", static_cast<Loaded *>(function)->name);
 }
 EXPORT int cuFuncSetAttribute(void *function, int attribute, int value) {
   std::lock_guard lock(mutex);

@@ -24,7 +24,7 @@ namespace {
 constexpr float infinity = std::numeric_limits<float>::infinity();
 constexpr float notANumber = std::numeric_limits<float>::quiet_NaN();
 
-/// A device with the runtime's kernels: 0 chooses tokens, 1 makes random numbers.
+/// A device with the runtime's kernels: 0 and 1 choose tokens, 2 makes random numbers.
 HostCudaDevice &device(HostSchedule schedule = HostSchedule::Forward) {
   static std::map<HostSchedule, std::unique_ptr<HostCudaDevice>> devices;
   auto &known = devices[schedule];
@@ -37,7 +37,7 @@ HostCudaDevice &device(HostSchedule schedule = HostSchedule::Forward) {
   program.constants[0]->sources.push_back(std::make_unique<program::WeightSourceT>());
   program.constants[0]->sources[0]->file = randomWeightsFile;
   addRuntimeKernels(program);
-  EXPECT_EQ(program.kernels.size(), 2u);
+  EXPECT_EQ(program.kernels.size(), 3u);
   known = std::make_unique<HostCudaDevice>(2, schedule);
   std::vector<HostCudaDevice::Source> sources;
   for (const auto &kernel : program.kernels)
@@ -63,7 +63,13 @@ std::vector<int64_t> choose(const std::vector<float> &logits, int64_t vocabulary
       table(on, std::vector<int32_t>(requests));
   DeviceBuffer<DeviceSampling> ways(on, how);
   DeviceBuffer<int64_t> chosen(on, std::vector<int64_t>(requests, -99));
-  launchKernel(on, 0, {in.data, ids.data, positions.data, slots.data, context.data, table.data, ways.data, chosen.data},
+  int64_t parts = sampleParts(vocabulary);
+  DeviceBuffer<char> found(on, std::vector<char>(requests * size_t(parts) * samplePartBytes, char(0xff)));
+  launchKernel(on, 0, {in.data, context.data, ways.data, found.data}, {vocabulary},
+               {(parts + 3) / 4, int64_t(requests)}, samplePartThreads, 0);
+  launchKernel(on, 1,
+               {in.data, ids.data, positions.data, slots.data, context.data, table.data, ways.data, found.data,
+                chosen.data},
                {vocabulary, 1, 16}, {int64_t(requests)}, threads, sampleSharedBytes);
   std::vector<int64_t> result = chosen.read(), next = ids.read();
   for (size_t i = 0; i < requests; ++i)
@@ -113,7 +119,8 @@ TEST(DeviceSample, DrawsAsTheHostDoes) {
       options(3, 100, 0.99f, 0),  options(0.1f, 0, 0.95f, 0),
   };
   int64_t draws = 0, different = 0;
-  for (int64_t vocabulary : {1, 33, 512, 515}) {
+  // The last has parts of 512.
+  for (int64_t vocabulary : {1, 33, 512, 515, 9001, 300001}) {
     std::vector<float> logits = randomValues(size_t(vocabulary), unsigned(vocabulary), 3);
     // Ties, also at the borders of filters, and what cannot be chosen.
     for (size_t i = 0; i < logits.size(); ++i)
@@ -125,11 +132,11 @@ TEST(DeviceSample, DrawsAsTheHostDoes) {
       Sampler host(option);
       std::vector<DeviceSampling> ways;
       std::vector<int64_t> expected;
-      for (int i = 0; i < 12; ++i) {
+      for (int i = 0; i < (vocabulary > 1000 ? 2 : 12); ++i) {
         ways.push_back(*host.forDevice());
         expected.push_back(host.sample(logits));
       }
-      std::vector<int64_t> chosen = choose(logits, vocabulary, ways);
+      std::vector<int64_t> chosen = choose(logits, vocabulary, ways, vocabulary > 1000 ? 512 : 64);
       for (size_t i = 0; i < chosen.size(); ++i) {
         ++draws;
         different += chosen[i] != expected[i];
@@ -200,8 +207,11 @@ TEST(DeviceSample, TheNextStepIsPrepared) {
   DeviceBuffer<int64_t> ids(on, {5, 6, 7}), slots(on, {1, -1, 3}), chosen(on, {-99, -99, -99});
   DeviceBuffer<int32_t> positions(on, {3, 0, 7}), context(on, {4, 0, 8}), table(on, {9, 11, 0, 0, 2, 3});
   DeviceBuffer<DeviceSampling> how(on, std::vector<DeviceSampling>(3));
-  launchKernel(on, 0,
-               {logits.data, ids.data, positions.data, slots.data, context.data, table.data, how.data, chosen.data},
+  DeviceBuffer<char> found(on, std::vector<char>(3 * samplePartBytes));
+  launchKernel(on, 0, {logits.data, context.data, how.data, found.data}, {4}, {1, 3}, samplePartThreads, 0);
+  launchKernel(on, 1,
+               {logits.data, ids.data, positions.data, slots.data, context.data, table.data, how.data, found.data,
+                chosen.data},
                {4, 2, 4}, {3}, 64, sampleSharedBytes);
   EXPECT_EQ(chosen.read(), (std::vector<int64_t>{1, -99, 3}));
   EXPECT_EQ(ids.read(), (std::vector<int64_t>{1, 6, 3}));
@@ -240,7 +250,7 @@ TEST(DeviceRandom, EqualsTheHost) {
       loadConstant(*flatbuffers::GetRoot<program::Constant>(builder.GetBufferPointer()), files, expected,
                    [](int64_t tasks, const std::function<void(int64_t, int64_t)> &body) { body(0, tasks); });
       DeviceBuffer<std::byte> out(device(), constant.bytes);
-      launchKernel(device(), 1, {out.data},
+      launchKernel(device(), 2, {out.data},
                    {type, count, int64_t(source.random_seed), std::bit_cast<int32_t>(source.random_mean),
                     std::bit_cast<int32_t>(source.random_spread)},
                    {2}, 64);

@@ -46,6 +46,8 @@ struct CompileRequest {
   /// None: what IR is for, or the CPU.
   std::vector<CompileTarget> targets;
   std::vector<int64_t> decodeBuckets = {1, 2, 4, 8};
+  /// The most tokens of one prefill step, and what it is planned for.
+  int64_t prefillChunk = 512;
   /// Element type of the KV cache: "f32", "bf16", "f16", or "auto", the model's.
   std::string kvType = "auto";
   /// CPU: a file with measured tile sizes (TileTable.h); empty: sizes by rule; "auto": the file
