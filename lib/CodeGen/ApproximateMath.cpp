@@ -44,9 +44,12 @@ struct Arithmetic {
   Type real, integer;
   /// Instructions of AVX-512 may be used.
   bool avx512;
+  /// The result is rounded to 16 bits.
+  bool rough;
 
   Arithmetic(OpBuilder &builder, Operation *op, bool avx512)
-      : builder(builder), loc(op->getLoc()), real(op->getResult(0).getType()), avx512(avx512) {
+      : builder(builder), loc(op->getLoc()), real(op->getResult(0).getType()), avx512(avx512),
+        rough(op->hasAttr(roughAttrName)) {
     integer = builder.getI32Type();
     if (auto vector = dyn_cast<VectorType>(real))
       integer = vector.clone(integer);
@@ -108,19 +111,47 @@ struct Arithmetic {
     return {sub(shifted, magic),
             subBits(toBits(shifted), bits(std::bit_cast<int32_t>(12582912.0f)))};
   }
+  /// Whether vectors are made of whole registers of AVX-512.
+  bool hasWideVectors() const {
+    auto vector = dyn_cast<VectorType>(real);
+    return avx512 && vector && vector.getRank() == 1 && vector.getDimSize(0) % lanes == 0;
+  }
+  static constexpr int64_t lanes = 16;
+  /// An intrinsic on each register of vectors. `call` gives its operands for those of a register.
+  Value onRegisters(StringRef name, ArrayRef<Value> vectors,
+                    llvm::function_ref<SmallVector<Value>(ArrayRef<Value>)> operands) const {
+    auto type = VectorType::get({lanes}, builder.getF32Type());
+    int64_t count = cast<VectorType>(real).getDimSize(0);
+    auto call = [&](ArrayRef<Value> parts) -> Value {
+      return LLVM::CallIntrinsicOp::create(builder, loc, type, builder.getStringAttr(name), operands(parts))
+          .getResult(0);
+    };
+    if (count == lanes)
+      return call(vectors);
+    Value result = number(0);
+    for (int64_t first = 0; first < count; first += lanes) {
+      SmallVector<Value> parts;
+      for (Value vector : vectors)
+        parts.push_back(vector::ExtractStridedSliceOp::create(
+            builder, loc, vector, ArrayRef<int64_t>{first}, ArrayRef<int64_t>{lanes}, ArrayRef<int64_t>{1}));
+      result = vector::InsertStridedSliceOp::create(builder, loc, call(parts), result,
+                                                    ArrayRef<int64_t>{first}, ArrayRef<int64_t>{1});
+    }
+    return result;
+  }
+  /// All lanes, and the rounding of the control register, as masked intrinsics want them.
+  Value allLanes() const { return arith::ConstantOp::create(builder, loc, builder.getI16IntegerAttr(-1)); }
+  Value currentRounding() const {
+    return arith::ConstantOp::create(builder, loc, builder.getI32IntegerAttr(4));
+  }
   /// x * 2^n, rounded once; `n` is an integer in [-152, 128], given both ways.
   Value scale(Value x, Value n, Value bitsOfN) const {
-    auto vector = dyn_cast<VectorType>(real);
-    if (avx512 && vector && vector.getRank() == 1 && vector.getDimSize(0) == 16) {
-      Value all = arith::ConstantOp::create(builder, loc, builder.getI16IntegerAttr(-1));
-      // 4: the rounding of the control register. (x86vector.avx512.mask.scalef gives its operands to
-      // the intrinsic in another order than its description says.)
-      Value rounding = arith::ConstantOp::create(builder, loc, builder.getI32IntegerAttr(4));
-      return LLVM::CallIntrinsicOp::create(builder, loc, real,
-                                           builder.getStringAttr("llvm.x86.avx512.mask.scalef.ps.512"),
-                                           ValueRange{x, n, x, all, rounding})
-          .getResult(0);
-    }
+    // (x86vector.avx512.mask.scalef gives its operands to the intrinsic in another order than its
+    // description says.)
+    if (hasWideVectors())
+      return onRegisters("llvm.x86.avx512.mask.scalef.ps.512", {x, n}, [&](ArrayRef<Value> parts) {
+        return SmallVector<Value>{parts[0], parts[1], parts[0], allLanes(), currentRounding()};
+      });
     Value half = shiftRight(bitsOfN, 1), rest = subBits(bitsOfN, half), bias = bits(127);
     Value first = toReal(shiftLeft(addBits(half, bias), 23));
     Value second = toReal(shiftLeft(addBits(rest, bias), 23));
@@ -128,6 +159,7 @@ struct Arithmetic {
   }
 
   Value exp(Value x) const;
+  Value roughExp(Value x) const;
   Value log(Value x) const;
   Value tanh(Value x) const;
   Value erf(Value x) const;
@@ -137,6 +169,8 @@ struct Arithmetic {
 
 /// 2^n * e^r with |r| <= ln(2) / 2.
 Value Arithmetic::exp(Value x) const {
+  if (rough)
+    return roughExp(x);
   // Beyond, the result is infinite or zero.
   x = atLeast(-105, atMost(89, x));
   auto [n, bitsOfN] = round(x, number(1.44269504088896341));
@@ -145,6 +179,36 @@ Value Arithmetic::exp(Value x) const {
   return scale(polynomial(r, {1, 1, 0.49999994039535522, 0.1666652113199234, 0.04166838899254799,
                               0.008368716575205326, 0.0013814597623422742}),
                n, bitsOfN);
+}
+
+/// 2^t with t = x / ln(2), which is not exact: for a softmax whose results have 16 bits. Of a difference
+/// x - m the term in m is rounded by itself: that is an equal factor for all of a row. In registers of AVX-512
+/// nothing needs limits.
+Value Arithmetic::roughExp(Value x) const {
+  constexpr double log2OfE = 1.44269504088896341;
+  Value t;
+  if (auto difference = x.getDefiningOp<arith::SubFOp>())
+    t = fma(difference.getLhs(), number(log2OfE),
+            arith::NegFOp::create(builder, loc, mul(difference.getRhs(), number(log2OfE))));
+  else
+    t = mul(x, number(log2OfE));
+  auto power = [&](Value fraction) {
+    return polynomial(fraction, {1.0000026226043701, 0.6930038332939148, 0.2414427548646927, 0.052011460065841675, 0.013534167781472206});
+  };
+  if (hasWideVectors()) {
+    // What t is above the integer below it, of infinities nothing; the exponent is rounded down as well.
+    Value down = arith::ConstantOp::create(builder, loc, builder.getI32IntegerAttr(9));
+    Value fraction = onRegisters("llvm.x86.avx512.mask.reduce.ps.512", {t}, [&](ArrayRef<Value> parts) {
+      return SmallVector<Value>{parts[0], down, parts[0], allLanes(), currentRounding()};
+    });
+    return scale(power(fraction), t, Value());
+  }
+  t = atLeast(-152, atMost(129, t));
+  auto [nearest, bitsOfNearest] = round(t, number(1));
+  Value above = less(t, nearest);
+  Value n = select(above, sub(nearest, number(1)), nearest);
+  Value bitsOfN = select(above, subBits(bitsOfNearest, bits(1)), bitsOfNearest);
+  return scale(power(sub(t, n)), n, bitsOfN);
 }
 
 /// e * ln(2) + log(1 + f) with 1 + f in [sqrt(1/2), sqrt(2)).
@@ -304,23 +368,24 @@ bool isCubic(Value value, Value x) {
 /// function or its approximation by a tanh.
 class GeluTable {
 public:
-  static constexpr int degree = 4, intervals = 32;
+  static constexpr int maxDegree = 4, intervals = 32;
   /// The width of an interval; they are around its multiples by -16 to 15.
   static constexpr float step = 0.35f;
 
-  explicit GeluTable(bool tanh);
+  GeluTable(bool tanh, int degree);
+  int degree;
   /// Coefficients of a power by multiples modulo 32.
-  float coefficients[degree + 1][intervals];
+  float coefficients[maxDegree + 1][intervals];
 };
 
-GeluTable::GeluTable(bool tanh) {
+GeluTable::GeluTable(bool tanh, int degree) : degree(degree) {
   auto exact = [&](double x) {
     double cubic = std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x);
     return tanh ? 1 / (1 + std::exp(-2 * cubic)) : 0.5 * std::erfc(-x * std::sqrt(0.5));
   };
   for (int multiple = -intervals / 2; multiple < intervals / 2; ++multiple) {
     // Newton's form through the zeros of a Chebyshev polynomial, then powers.
-    double nodes[degree + 1], differences[degree + 1], powers[degree + 1] = {};
+    double nodes[maxDegree + 1], differences[maxDegree + 1], powers[maxDegree + 1] = {};
     for (int i = 0; i <= degree; ++i) {
       nodes[i] = double(step) / 2 * std::cos(M_PI * (i + 0.5) / (degree + 1));
       differences[i] = exact(multiple * double(step) + nodes[i]);
@@ -340,14 +405,14 @@ GeluTable::GeluTable(bool tanh) {
   }
 }
 
-/// GELU of 16 elements: x/2 (1 + erf(x / sqrt(2))), or with a tanh. The coefficients of an element's interval
-/// come out of two registers each.
+/// GELU of whole registers: x/2 (1 + erf(x / sqrt(2))), or with a tanh. The coefficients of an element's interval
+/// come out of two registers each; of one fewer where the result is rounded to 16 bits.
 struct TabulateGelu : OpRewritePattern<arith::MulFOp> {
   using OpRewritePattern::OpRewritePattern;
 
   LogicalResult matchAndRewrite(arith::MulFOp op, PatternRewriter &rewriter) const override {
     auto type = dyn_cast<VectorType>(op.getType());
-    if (!type || !type.getElementType().isF32() || type.getShape() != ArrayRef<int64_t>(16))
+    if (!type || !type.getElementType().isF32() || !Arithmetic(rewriter, op, true).hasWideVectors())
       return failure();
     for (auto [half, sum] : {std::pair(op.getLhs(), op.getRhs()), std::pair(op.getRhs(), op.getLhs())}) {
       Value x = behindConstant<arith::MulFOp>(half, 0.5), inner = behindConstant<arith::AddFOp>(sum, 1);
@@ -369,8 +434,9 @@ struct TabulateGelu : OpRewritePattern<arith::MulFOp> {
   }
 
   static Value emit(arith::MulFOp op, Value x, bool tanh, PatternRewriter &rewriter) {
-    static const GeluTable tables[] = {GeluTable(false), GeluTable(true)};
-    constexpr int lanes = GeluTable::intervals / 2;
+    static const GeluTable exact[] = {{false, 4}, {true, 4}}, rough[] = {{false, 3}, {true, 3}};
+    bool rounded = llvm::all_of(op->getUsers(), [](Operation *user) { return isa<arith::TruncFOp>(user); });
+    const GeluTable &table = (rounded ? rough : exact)[tanh];
     Arithmetic arithmetic(rewriter, op, true);
     Location loc = op.getLoc();
     // The last interval on either side takes what is beyond.
@@ -378,18 +444,18 @@ struct TabulateGelu : OpRewritePattern<arith::MulFOp> {
     Value near = arithmetic.atLeast(-16.25 * step, arithmetic.atMost(15.49 * step, x));
     auto [n, index] = arithmetic.round(near, arithmetic.number(1 / step));
     Value r = arithmetic.fma(n, arithmetic.number(-step), near);
+    auto type = VectorType::get({Arithmetic::lanes}, rewriter.getF32Type());
     Value sum;
-    for (int power = GeluTable::degree; power >= 0; --power) {
-      const float *row = tables[tanh].coefficients[power];
+    for (int power = table.degree; power >= 0; --power) {
+      const float *row = table.coefficients[power];
       auto half = [&](const float *values) -> Value {
-        return arith::ConstantOp::create(
-            rewriter, loc, DenseElementsAttr::get(cast<ShapedType>(op.getType()), ArrayRef(values, lanes)));
+        return arith::ConstantOp::create(rewriter, loc,
+                                         DenseElementsAttr::get(type, ArrayRef(values, Arithmetic::lanes)));
       };
       Value coefficient =
-          LLVM::CallIntrinsicOp::create(rewriter, loc, op.getType(),
-                                        rewriter.getStringAttr("llvm.x86.avx512.vpermi2var.ps.512"),
-                                        ValueRange{half(row), index, half(row + lanes)})
-              .getResult(0);
+          arithmetic.onRegisters("llvm.x86.avx512.vpermi2var.ps.512", {index}, [&](ArrayRef<Value> parts) {
+            return SmallVector<Value>{half(row), parts[0], half(row + Arithmetic::lanes)};
+          });
       sum = sum ? arithmetic.fma(sum, r, coefficient) : coefficient;
     }
     return arithmetic.mul(x, sum);

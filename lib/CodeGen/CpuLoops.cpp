@@ -178,6 +178,19 @@ void mlsys::emitPrefetch(KernelBuilder &kernel, IndexMath &math, Value buffer, V
                                /*isWrite=*/false, secondCache, /*isDataCache=*/true);
 }
 
+int64_t mlsys::widestVector(KernelBuilder &kernel, const CpuTarget &target, const DimExpr &columns) {
+  constexpr int64_t avx512Lanes = 16;
+  int64_t wide = 2 * target.vectorWidth;
+  std::optional<int64_t> known = columns.asConstant();
+  bool whole = target.vectorWidth == avx512Lanes && known && *known % wide == 0;
+  return whole && llvm::all_of(getStoredValues(kernel), [](const StoredValue &stored) {
+           Type element = typeOf(stored.value).getElementType();
+           return !stored.write && isa<FloatType>(element) && getElementBits(element) == 16;
+         })
+             ? wide
+             : target.vectorWidth;
+}
+
 int64_t mlsys::chooseWidth(ElementEmitter &emitter, ArrayRef<Value> values, const DimExpr &columns,
                            int64_t vectorWidth) {
   std::optional<int64_t> known = columns.asConstant();
@@ -286,7 +299,7 @@ LogicalResult LoopKernel::lower(LaunchShape &launch) {
   SmallVector<Value> values;
   for (const StoredValue &output : stored)
     values.push_back(output.value);
-  width = chooseWidth(emitter, values, columns, target.vectorWidth);
+  width = chooseWidth(emitter, values, columns, widestVector(kernel, target, columns));
   for (Value value : values)
     collectStreams(value, streams);
   // A single row's pieces start at multiples of every width.

@@ -66,7 +66,11 @@ void collectStreams(mlir::Value value, llvm::SetVector<mlir::BlockArgument> &inp
 void emitPrefetch(KernelBuilder &kernel, IndexMath &math, mlir::Value buffer, mlir::Value linear,
                   int64_t count);
 
-/// The largest width, at most the target's, in which all values can be computed in rows
+/// The elements of a vector of a kernel whose rows have `columns`: a register of f32, or two where all that is
+/// stored has 16 bits, so that a store is a whole cache line.
+int64_t widestVector(KernelBuilder &kernel, const CpuTarget &target, const graph::DimExpr &columns);
+
+/// The largest width, at most `vectorWidth`, in which all values can be computed in rows
 /// of `columns` elements; widths that divide `columns` are preferred.
 int64_t chooseWidth(ElementEmitter &emitter, llvm::ArrayRef<mlir::Value> values,
                     const graph::DimExpr &columns, int64_t vectorWidth);

@@ -13,8 +13,10 @@
 
 #include "CpuLoops.h"
 #include "ElementMath.h"
+#include "mlsys/CodeGen/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -52,12 +54,18 @@ private:
   SmallVector<Pass> getPasses();
   void findKept(SmallVectorImpl<Pass> &passes);
   void findReciprocals();
+  bool onlyRoundedExponentials();
   void emitPass(Pass &pass, Value row, bool streaming);
+  /// Vectors of `width` elements that are unrolled at most.
+  int64_t mostUnrolled(int64_t width) const {
+    return width > target.vectorWidth ? maxUnrolled * target.vectorWidth / width : maxUnrolled;
+  }
   void prefetch(Value row, Value column, int64_t count, int64_t half);
   void emitOutputs(Value row, bool streaming);
   SmallVector<Value> accumulate(Pass &pass, Value row, Value column, int64_t width,
                                 int64_t accumulators, ValueRange carried);
-  Value combineLanes(ReduceKind kind, Value vector);
+  Value combine(ReduceOp reduce, Value lhs, Value rhs);
+  Value combineLanes(ReduceOp reduce, Value vector);
   SmallVector<Value> indicesOf(Value value, Value row, const DimExpr &columns, Value column);
   Value sizeOf(const DimExpr &dim) {
     return dim.asConstant() ? math.constant(*dim.asConstant()) : kernel.extent(dim);
@@ -69,10 +77,14 @@ private:
   IndexMath &math;
   /// Inputs that are read once a row, element by element.
   llvm::SetVector<BlockArgument> streams;
+  /// Maxima that only a softmax reads.
+  llvm::DenseSet<Operation *> softmaxMaxima;
   /// The longest of the passes' rows.
   DimExpr longest;
   /// The last pass takes long.
   bool slow = false;
+  /// The elements of a vector at most.
+  int64_t widest = 1;
 };
 } // namespace
 
@@ -128,7 +140,7 @@ SmallVector<Value> RowKernel::accumulate(Pass &pass, Value row, Value column, in
       Value element =
           emitter.emit(reduce.getInput(), indicesOf(reduce.getInput(), row, pass.columns, at), width);
       Value &total = next[index * accumulators + lane];
-      total = emitCombine(kernel.builder, kernel.loc, reduce.getKind(), total, element);
+      total = combine(reduce, total, element);
     }
     for (auto [value, memory] : pass.kept)
       emitter.store(emitter.emit(value, indicesOf(value, row, pass.columns, at), width), memory, at);
@@ -137,7 +149,7 @@ SmallVector<Value> RowKernel::accumulate(Pass &pass, Value row, Value column, in
 }
 
 /// Halves the vector until one element is left.
-Value RowKernel::combineLanes(ReduceKind kind, Value value) {
+Value RowKernel::combineLanes(ReduceOp reduce, Value value) {
   OpBuilder &builder = kernel.builder;
   Location loc = kernel.loc;
   auto type = dyn_cast<VectorType>(value.getType());
@@ -149,9 +161,8 @@ Value RowKernel::combineLanes(ReduceKind kind, Value value) {
       low.push_back(lane);
       high.push_back(lane + width / 2);
     }
-    value = emitCombine(builder, loc, kind,
-                        vector::ShuffleOp::create(builder, loc, value, value, low),
-                        vector::ShuffleOp::create(builder, loc, value, value, high));
+    value = combine(reduce, vector::ShuffleOp::create(builder, loc, value, value, low),
+                    vector::ShuffleOp::create(builder, loc, value, value, high));
   }
   return vector::ExtractOp::create(builder, loc, value, 0);
 }
@@ -188,9 +199,17 @@ void RowKernel::findKept(SmallVectorImpl<Pass> &passes) {
   }
 }
 
-/// The divisor of `divide` when it is the sum over a row of exponentials of differences to the
-/// row's maximum: at least 1, so that its reciprocal is a normal number.
-static Value getSoftmaxSum(DivOp divide) {
+namespace {
+/// The parts of a quotient whose divisor is the sum over a row of exponentials of differences to the row's
+/// maximum: at least 1, so that its reciprocal is a normal number.
+struct Softmax {
+  ReduceOp sum, max;
+  /// Its dividend is those exponentials, and nothing else reads them or what they are made of.
+  bool alone = false;
+};
+} // namespace
+
+static std::optional<Softmax> getSoftmax(DivOp divide) {
   auto broadcast = divide.getRhs().getDefiningOp<BroadcastOp>();
   auto sum = broadcast ? broadcast.getInput().getDefiningOp<ReduceOp>() : ReduceOp();
   auto exp = sum && sum.getKind() == ReduceKind::sum ? sum.getInput().getDefiningOp<ExpOp>() : ExpOp();
@@ -198,15 +217,25 @@ static Value getSoftmaxSum(DivOp divide) {
   auto maximum = shifted ? shifted.getRhs().getDefiningOp<BroadcastOp>() : BroadcastOp();
   auto max = maximum ? maximum.getInput().getDefiningOp<ReduceOp>() : ReduceOp();
   bool matches = max && max.getKind() == ReduceKind::max && max.getInput() == shifted.getLhs();
-  return matches && broadcast.getDims() == maximum.getDims() ? broadcast.getInput() : Value();
+  if (!matches || broadcast.getDims() != maximum.getDims())
+    return std::nullopt;
+  Softmax softmax{sum, max};
+  auto usedOnce = [](Operation *op) { return op->hasOneUse(); };
+  softmax.alone = divide.getLhs() == exp.getResult() && usedOnce(broadcast) && usedOnce(sum) &&
+                  usedOnce(shifted) && usedOnce(maximum) && usedOnce(max) &&
+                  llvm::all_of(exp->getUsers(), [&](Operation *user) { return user == divide || user == sum; });
+  return softmax;
 }
 
 /// Softmax multiplies with the reciprocal of a row's sum.
 void RowKernel::findReciprocals() {
   for (auto divide : kernel.fusion.getBody().front().getOps<DivOp>()) {
-    Value sum = getSoftmaxSum(divide);
-    if (!sum)
+    std::optional<Softmax> softmax = getSoftmax(divide);
+    if (!softmax)
       continue;
+    if (softmax->alone)
+      softmaxMaxima.insert(softmax->max);
+    Value sum = softmax->sum.getResult();
     auto broadcast = divide.getRhs().getDefiningOp<BroadcastOp>();
     emitter.bind(divide.getResult(), [this, divide, broadcast, sum](ValueRange indices, int64_t width) mutable -> Value {
       OpBuilder &builder = kernel.builder;
@@ -226,6 +255,39 @@ void RowKernel::findReciprocals() {
   }
 }
 
+static bool hasHalfType(Value value) {
+  Type element = typeOf(value).getElementType();
+  return isa<FloatType>(element) && getElementBits(element) == 16;
+}
+
+/// Whether all exponentials are a softmax's whose results have 16 bits: an error of an exponential is
+/// then one of the result, in parts of it, and far below its rounding.
+bool RowKernel::onlyRoundedExponentials() {
+  Block &body = kernel.fusion.getBody().front();
+  llvm::DenseSet<Operation *> rounded;
+  for (auto divide : body.getOps<DivOp>()) {
+    std::optional<Softmax> softmax = getSoftmax(divide);
+    bool halves = hasHalfType(divide) || llvm::all_of(divide->getUsers(), [](Operation *user) {
+                    return isa<ConvertOp>(user) && hasHalfType(user->getResult(0));
+                  });
+    if (softmax && softmax->alone && halves)
+      rounded.insert(divide.getLhs().getDefiningOp());
+  }
+  return llvm::none_of(body, [&](Operation &op) {
+    return isa<SigmoidOp, SiluOp>(op) || (isa<ExpOp>(op) && !rounded.contains(&op));
+  });
+}
+
+/// The larger of a softmax's numbers: a NaN may be left out, since its exponential is in the sum.
+Value RowKernel::combine(ReduceOp reduce, Value lhs, Value rhs) {
+  OpBuilder &builder = kernel.builder;
+  Location loc = kernel.loc;
+  if (!softmaxMaxima.contains(reduce))
+    return emitCombine(builder, loc, reduce.getKind(), lhs, rhs);
+  Value greater = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, rhs, lhs);
+  return arith::SelectOp::create(builder, loc, greater, rhs, lhs);
+}
+
 void RowKernel::emitPass(Pass &pass, Value row, bool streaming) {
   OpBuilder &builder = kernel.builder;
   Location loc = kernel.loc;
@@ -234,9 +296,9 @@ void RowKernel::emitPass(Pass &pass, Value row, bool streaming) {
   SmallVector<Value> inputs;
   for (ReduceOp reduce : pass.reductions)
     inputs.push_back(reduce.getInput());
-  int64_t width = chooseWidth(emitter, inputs, pass.columns, target.vectorWidth);
+  int64_t width = chooseWidth(emitter, inputs, pass.columns, widest);
   std::optional<int64_t> known = pass.columns.asConstant();
-  bool unrolled = known && *known / width + *known % width <= maxUnrolled;
+  bool unrolled = known && *known / width + *known % width <= mostUnrolled(width);
   int64_t accumulators = unrolled ? std::clamp<int64_t>(*known / width, 1, numAccumulators)
                                   : numAccumulators;
   int64_t step = accumulators * width;
@@ -272,7 +334,7 @@ void RowKernel::emitPass(Pass &pass, Value row, bool streaming) {
       SmallVector<Value> halves;
       for (size_t part = 0; part + 1 < parts.size(); part += 2)
         halves.push_back(
-            emitCombine(builder, loc, reduce.getKind(), parts[part], parts[part + 1]));
+            combine(reduce, parts[part], parts[part + 1]));
       if (parts.size() % 2)
         halves.push_back(parts.back());
       parts = halves;
@@ -292,7 +354,7 @@ void RowKernel::emitPass(Pass &pass, Value row, bool streaming) {
   }
   // ... the lanes, and what remains of the row.
   for (auto [total, reduce] : llvm::zip_equal(single, pass.reductions))
-    total = combineLanes(reduce.getKind(), total);
+    total = combineLanes(reduce, total);
   if (unrolled) {
     for (; unrolledEnd < *known; ++unrolledEnd)
       single = accumulate(pass, row, math.constant(unrolledEnd), 1, 1, single);
@@ -330,7 +392,7 @@ void RowKernel::emitOutputs(Value row, bool streaming) {
       values.push_back(output.value);
     // A row of an output may be several of its last dimensions.
     int64_t width = 1;
-    for (int64_t candidate = target.vectorWidth; candidate >= 4 && width == 1; candidate /= 2) {
+    for (int64_t candidate = widest; candidate >= 4 && width == 1; candidate /= 2) {
       bool divides = llvm::all_of(values, [&](Value value) {
         RankedTensorType type = typeOf(value);
         DimExpr last = type.getRank() ? getDim(type, type.getRank() - 1) : DimExpr::constant(1);
@@ -343,7 +405,7 @@ void RowKernel::emitOutputs(Value row, bool streaming) {
     }
     bool past = streaming && columns == longest;
     ColumnUnrolling unrolling;
-    unrolling.whole = maxUnrolled;
+    unrolling.whole = mostUnrolled(width);
     unrolling.vectors = numAccumulators;
     unrolling.before = [&](Value column) {
       if (past)
@@ -392,6 +454,12 @@ LogicalResult RowKernel::lower(LaunchShape &launch) {
       for (ReduceOp reduce : pass.reductions)
         collectStreams(reduce.getInput(), streams);
   slow = !passes.empty() && !passes.back().kept.empty();
+  // (Where rows are only moved and added up, wider steps are slower.)
+  widest = slow ? widestVector(kernel, target, longest) : target.vectorWidth;
+  auto markRough = [&] {
+    if (onlyRoundedExponentials())
+      kernel.function.walk([&](math::ExpOp exp) { exp->setAttr(roughAttrName, kernel.builder.getUnitAttr()); });
+  };
   auto emitRow = [&](Value row, bool streaming) {
     for (Pass &pass : passes)
       emitPass(pass, row, streaming && pass.columns == longest && &pass == &passes.back());
@@ -399,9 +467,10 @@ LogicalResult RowKernel::lower(LaunchShape &launch) {
   };
   if (rows.asConstant() == 1) {
     emitRow(math.constant(0), false);
+    markRough();
     return success(!kernel.failed);
   }
-  emitStreamingChoice(kernel, math, target, longest, target.vectorWidth, [&](bool streaming) {
+  emitStreamingChoice(kernel, math, target, longest, widest, [&](bool streaming) {
     Value end = math.min(math.mul(kernel.end, rowsPerTask), sizeOf(rows));
     emitFor(kernel, math.mul(kernel.begin, rowsPerTask), end, math.constant(1), {},
             [&](Value row, ValueRange) {
@@ -409,6 +478,7 @@ LogicalResult RowKernel::lower(LaunchShape &launch) {
               return SmallVector<Value>();
             });
   });
+  markRough();
   return success(!kernel.failed);
 }
 

@@ -139,6 +139,28 @@ static void writeStreamingStores(ModuleOp module) {
   });
 }
 
+/// Two registers of f32 become one of bf16 by one instruction, where LLVM would convert each and join them.
+static void joinConversions(ModuleOp module) {
+  module.walk([](LLVM::FPTruncOp convert) {
+    constexpr int64_t lanes = 16;
+    auto type = dyn_cast<VectorType>(convert.getType());
+    if (!type || !type.getElementType().isBF16() || type.getShape() != ArrayRef<int64_t>(2 * lanes))
+      return;
+    OpBuilder builder(convert);
+    Location loc = convert.getLoc();
+    auto half = [&](int32_t first) -> Value {
+      auto mask = llvm::to_vector(llvm::seq<int32_t>(first, first + lanes));
+      return LLVM::ShuffleVectorOp::create(builder, loc, convert.getArg(), convert.getArg(), mask);
+    };
+    Value joined = LLVM::CallIntrinsicOp::create(builder, loc, type,
+                                                 builder.getStringAttr("llvm.x86.avx512bf16.cvtne2ps2bf16.512"),
+                                                 ValueRange{half(lanes), half(0)})
+                       .getResult(0);
+    convert.replaceAllUsesWith(joined);
+    convert.erase();
+  });
+}
+
 namespace {
 struct LowerToLLVM : mlsys::impl::LowerToLLVMBase<LowerToLLVM> {
   using LowerToLLVMBase::LowerToLLVMBase;
@@ -201,6 +223,8 @@ struct LowerToLLVM : mlsys::impl::LowerToLLVMBase<LowerToLLVM> {
     if (failed(runPipeline(passes, module)))
       return signalPassFailure();
     writeStreamingStores(module);
+    if (cpu->bf16Dot)
+      joinConversions(module);
   }
 };
 } // namespace

@@ -28,6 +28,16 @@ func.func @narrow(%x: vector<4xf32>) -> vector<4xf32> {
   return %0 : vector<4xf32>
 }
 
+// Two registers at once; roughly where that is enough.
+// AVX512-LABEL: @rough
+// AVX512-COUNT-2: llvm.call_intrinsic "llvm.x86.avx512.mask.reduce.ps.512"
+// AVX512-COUNT-2: llvm.call_intrinsic "llvm.x86.avx512.mask.scalef.ps.512"
+// AVX512:         return
+func.func @rough(%x: vector<32xf32>) -> vector<32xf32> {
+  %0 = math.exp %x {mlsys.rough} : vector<32xf32>
+  return %0 : vector<32xf32>
+}
+
 // The C library is called where any angle is far from zero.
 // CHECK-LABEL: @waves
 // CHECK-SAME:    (%[[X:.*]]: vector<8xf32>, %[[S:.*]]: f32)

@@ -492,9 +492,17 @@ std::vector<float> KernelTest::apply(const std::string &function, const std::vec
   EXPECT_EQ(countElements(shape), static_cast<int64_t>(input.size()));
   rt::InputTensor tensor{DType::F32, shape, input.data()};
   uint32_t index = executor->functionIndex(function);
-  std::vector<float> result(countElements(executor->outputShapes(index, {&tensor, 1}).front()));
-  void *output = result.data();
+  std::vector<int64_t> resultShape = executor->outputShapes(index, {&tensor, 1}).front();
+  DType element = *dtypeOf(cast<RankedTensorType>(
+      source->lookupSymbol<func::FuncOp>(function).getResultTypes().front()).getElementType());
+  std::vector<std::byte> bytes(countElements(resultShape) * elementBytes(element));
+  void *output = bytes.data();
   executor->run(index, {&tensor, 1}, {&output, 1});
+  llvm::Expected<Tensor> values = Tensor::fromBytes(element, resultShape, bytes);
+  EXPECT_TRUE(static_cast<bool>(values)) << llvm::toString(values.takeError());
+  std::vector<float> result(values->size());
+  for (int64_t i = 0; i < values->size(); ++i)
+    result[i] = static_cast<float>(values->getFloat(i));
   return result;
 }
 

@@ -79,7 +79,7 @@ public:
   /// The same for a function on the KV cache.
   void compare(const std::string &function, const std::vector<Request> &requests);
 
-  /// Runs a function of one f32 tensor and gives its only result. The symbol T is the number of
+  /// Runs a function of one f32 tensor and gives its only result, which is of floats. The symbol T is the number of
   /// elements; elsewhere the function says how many there are.
   std::vector<float> apply(const std::string &function, const std::vector<float> &input);
 

@@ -128,6 +128,73 @@ TEST_P(Math, GeluIsAsCloseAsStated) {
   }
 }
 
+/// The nearest bf16; denormals are zero, as the processor has them.
+double toBf16(double value) {
+  uint32_t bits = std::bit_cast<uint32_t>(static_cast<float>(value));
+  float rounded = std::bit_cast<float>((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u);
+  return std::abs(rounded) < std::numeric_limits<float>::min() ? 0 : rounded;
+}
+
+/// Whether `actual` is what a number within `error` of `exact` is rounded to.
+bool isRounded(double actual, double exact, double error) {
+  actual = toBf16(actual);
+  return toBf16(exact - error) <= actual && actual <= toBf16(exact + error);
+}
+
+/// Cheaper functions where results have 16 bits: what they add to the rounding.
+TEST_P(Math, RoundedResultsAreAsCloseAsStated) {
+  auto softmax = [](int64_t columns) {
+    std::string size = "6x" + std::to_string(columns);
+    return "func.func @softmax_" + std::to_string(columns) + "(%x: tensor<" + size + "xf32>) -> tensor<" + size +
+           "xbf16> {\n  %0 = graph.softmax %x dim 1 : tensor<" + size + "xf32>\n  %1 = graph.convert %0 : tensor<" +
+           size + "xf32> -> tensor<" + size + "xbf16>\n  return %1 : tensor<" + size + "xbf16>\n}\n";
+  };
+  std::string text = softmax(4096) + softmax(77);
+  for (std::string form : {"", " tanh"})
+    text += std::string("func.func @gelu") + (form.empty() ? "" : "_tanh") +
+            "(%x: tensor<512x64xf32>) -> tensor<512x64xbf16> {\n  %0 = graph.gelu %x" + form +
+            " : tensor<512x64xf32>\n  %1 = graph.convert %0 : tensor<512x64xf32> -> tensor<512x64xbf16>\n" +
+            "  return %1 : tensor<512x64xbf16>\n}\n";
+  KernelTest test(text, "f32", GetParam().target);
+  ASSERT_TRUE(test.valid());
+  for (int64_t columns : {4096, 77}) {
+    std::vector<float> inputs(6 * columns);
+    // Differences from small to where nothing is left; the last rows are masked in part and have a NaN.
+    const float scales[] = {0.01f, 3, 60, 400, 3, 3};
+    for (int64_t i = 0; i < 6 * columns; ++i)
+      inputs[i] = scales[i / columns] * (static_cast<float>((i * 7919) % 10007) / 5000.0f - 1.0f) + 100.0f;
+    for (int64_t column = 0; column < columns; column += 2)
+      inputs[4 * columns + column] = -std::numeric_limits<float>::infinity();
+    inputs[5 * columns + 3] = std::numeric_limits<float>::quiet_NaN();
+    std::vector<float> actual = test.apply("softmax_" + std::to_string(columns), inputs);
+    for (int64_t row = 0; row < 6; ++row) {
+      const float *x = inputs.data() + row * columns, *y = actual.data() + row * columns;
+      double largest = row == 5 ? std::numeric_limits<double>::quiet_NaN() : *std::max_element(x, x + columns), sum = 0;
+      for (int64_t column = 0; column < columns; ++column)
+        sum += std::exp(x[column] - largest);
+      for (int64_t column = 0; column < columns; ++column) {
+        double expected = std::exp(x[column] - largest) / sum;
+        if (std::isnan(expected))
+          ASSERT_TRUE(std::isnan(y[column])) << row << ", " << column;
+        else
+          ASSERT_TRUE(isRounded(y[column], expected, 2e-5 * expected)) << row << ", " << column << ": " << y[column];
+      }
+    }
+  }
+  std::vector<float> inputs(512 * 64);
+  for (size_t i = 0; i < inputs.size(); ++i)
+    inputs[i] = (static_cast<float>(i) / static_cast<float>(inputs.size()) - 0.5f) * (i % 5 == 0 ? 60.0f : 12.0f);
+  std::vector<float> erf = test.apply("gelu", inputs), tanh = test.apply("gelu_tanh", inputs);
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    double x = inputs[i], added = 4e-6 * std::abs(x);
+    double exact = x * 0.5 * std::erfc(-x * std::sqrt(0.5));
+    ASSERT_TRUE(isRounded(erf[i], exact, added)) << x << ": " << erf[i];
+    double cubic = std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x);
+    exact = x / (1 + std::exp(-2 * cubic));
+    ASSERT_TRUE(isRounded(tanh[i], exact, added)) << x << ": " << tanh[i];
+  }
+}
+
 /// What is larger than the caches is stored past them.
 TEST_P(Math, LongLaunches) {
   constexpr int64_t rows = 1060, columns = 4096;

@@ -20,6 +20,9 @@
 
 namespace mlsys {
 
+/// Says of a `math.exp` that what it gives is only used for numbers of 16 bits.
+inline constexpr llvm::StringLiteral roughAttrName = "mlsys.rough";
+
 #define GEN_PASS_DECL
 #define GEN_PASS_REGISTRATION
 #include "mlsys/CodeGen/Passes.h.inc"
