@@ -85,17 +85,21 @@ inline bool before(indexed<f32> a, indexed<f32> b) {
   return a.value > b.value || (a.value == b.value && a.index < b.index);
 }
 
-/// Calls f(token) for the tokens of this lane in a part that the warp works on.
-template <class F> inline void each_of_part(const f32 *row, i32 begin, i32 end, F f) {
+/// Calls f(token) for the tokens of this lane in a part that the warp works on. `isHeavy` says that f
+/// takes longer than a load, so that nothing is gained by several tokens at a time.
+template <bool isHeavy = false, class F> inline void each_of_part(const f32 *row, i32 begin, i32 end, F f) {
   i32 lane = thread_x() % 32;
-  i32 whole = aligned16(row) ? end & ~3 : begin;
-  MLSYS_ROLL
-  for (i32 i = begin + lane * 4; i < whole; i += 128) {
-    vec<f32, 4> values = load<4>(row + i);
-    MLSYS_UNROLL
-    for (int j = 0; j < 4; ++j)
-      f(indexed<f32>{values[j], i + j});
+  i32 whole = !isHeavy && aligned16(row) ? end & ~3 : begin;
+  if constexpr (!isHeavy) {
+    MLSYS_ROLL
+    for (i32 i = begin + lane * 4; i < whole; i += 128) {
+      vec<f32, 4> values = load<4>(row + i);
+      MLSYS_UNROLL
+      for (int j = 0; j < 4; ++j)
+        f(indexed<f32>{values[j], i + j});
+    }
   }
+  MLSYS_ROLL
   for (i32 i = whole + lane; i < end; i += 32)
     f(indexed<f32>{row[i], i});
 }
@@ -126,10 +130,11 @@ struct chooser {
 
   /// Calls f(token) for the tokens of this thread in the parts whose largest logit is at least
   /// `least`, or a bit more tokens.
-  template <class F> void each_token(f32 least, F f) const {
+  template <bool isHeavy = false, class F> void each_token(f32 least, F f) const {
+    MLSYS_ROLL
     for (i32 part = thread_x() / 32; part < parts; part += block_dim_x() / 32)
       if (maxima[part] >= least)
-        each_of_part(row, part * size, part + 1 < parts ? part * size + size : count, f);
+        each_of_part<isHeavy>(row, part * size, part + 1 < parts ? part * size + size : count, f);
   }
 
   /// What is before `end`.
@@ -145,7 +150,7 @@ struct chooser {
   /// The winner of the race among the tokens before `end` that weigh at least `least`.
   i32 race(u64 seed, indexed<f32> end, f32 least) const {
     indexed<f32> best = {-infinity(), lastId};
-    each_token(end.value, [&](indexed<f32> token) {
+    each_token<true>(end.value, [&](indexed<f32> token) {
       f32 exponent = (token.value - largest) * scale;
       if (before(token, end) && exp(exponent) >= least)
         best = ArgMaxOp::apply(best, indexed<f32>{exponent - log_time(seed, token.index), token.index});
@@ -230,7 +235,7 @@ inline void sample_part_of(const f32 *logits, const i32 *context_length, const s
     bool isWeighed = mine.top_p < 1.0f;
     indexed<f32> first = {-infinity(), lastId};
     tally all = {0, 0};
-    each_of_part(row, begin, end, [&](indexed<f32> token) {
+    each_of_part<true>(row, begin, end, [&](indexed<f32> token) {
       if (!(token.value > -infinity()))
         return;
       f32 exponent = (token.value - best.value) * scale;
