@@ -94,6 +94,7 @@ template <class T> struct ContiguousKV {
 
 /// What the product of a query and a key becomes, and which keys a query sees.
 template <bool Window = false, bool Softcap = false> struct Scores {
+  static constexpr bool has_cap = Softcap;
   float scale;
   /// Queries see all keys when false.
   bool causal = true;

@@ -90,6 +90,10 @@ inline float f16_to_float(u16 bits) { return (float)__builtin_bit_cast(_Float16,
 /// As inexact as the GPU's.
 inline float divide_approx(float a, float b) { return float_from_bits(bits_from_float(a / b) & ~1u); }
 inline float reciprocal_approx(float value) { return float_from_bits(bits_from_float(1.0f / value) & ~1u); }
+inline float exp2_approx(float value) {
+  float result = __builtin_exp2f(value);
+  return result < 0x1p-126f ? 0.0f : float_from_bits(bits_from_float(result) & ~1u);
+}
 inline float sqrt_approx(float value) { return float_from_bits(bits_from_float(__builtin_sqrtf(value)) & ~1u); }
 
 /// The compiler sees no product here that it could fuse with a sum.

@@ -53,6 +53,13 @@ MLSYS_INLINE float sqrt_approx(float value) {
   return result;
 }
 
+/// 2 to the power of value, within 2 ulp; results below 2^-126 are zero.
+MLSYS_INLINE float exp2_approx(float value) {
+  float result;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(value));
+  return result;
+}
+
 /// a * b, rounded, also where a sum follows.
 MLSYS_INLINE float multiply_rounded(float a, float b) { return __fmul_rn(a, b); }
 

@@ -119,6 +119,11 @@ template <class T, int n> MLSYS_INLINE void wgmma_pin(T (&sums)[n]) {
   for (int i = 0; i < n; ++i)
     asm volatile("" : "+f"(sums[i])::"memory");
 }
+template <int n> MLSYS_INLINE void wgmma_pin(u32 (&registers)[n]) {
+#pragma unroll
+  for (int i = 0; i < n; ++i)
+    asm volatile("" : "+r"(registers[i])::"memory");
+}
 template <class T, int n, int m> MLSYS_INLINE void wgmma_pin(T (&sums)[n][m]) {
 #pragma unroll
   for (int i = 0; i < n; ++i)
