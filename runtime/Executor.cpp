@@ -107,8 +107,9 @@ Executor::Executor(const program::TargetProgram &target, Device &device,
 
 Executor::~Executor() = default;
 
-void Executor::setCache(void *address) {
+void Executor::setCache(void *address, int64_t pages) {
   cache = address;
+  cachePages = static_cast<uint64_t>(pages);
   // Launch lists hold addresses.
   for (auto &known : bindings)
     known.clear();
@@ -258,7 +259,10 @@ std::unique_ptr<Executor::Binding> Executor::resolve(const program::Function &fu
       binding->symbolArguments.push_back(evaluate(*launch.symbols()->Get(s), symbols));
     for (uint32_t t = 0; t < length(launch.tensor_maps()); ++t) {
       const program::TensorMap &map = *launch.tensor_maps()->Get(t);
-      binding->tensorMaps.push_back(bindTensorMap(function, launch, map, symbols, bufferBytes));
+      CachePages pages;
+      if (target.cache())
+        pages = {cachePages, target.cache()->page_bytes()};
+      binding->tensorMaps.push_back(bindTensorMap(function, launch, map, symbols, bufferBytes, pages));
       binding->tensorArguments.push_back(starts.back().arguments + map.argument());
     }
     // A gather takes only rows of its panels.

@@ -65,9 +65,9 @@ public:
   Executor(const program::TargetProgram &target, Device &device, std::vector<void *> constants);
   ~Executor();
 
-  /// Gives the device address of the KV pages, before the first call of a
+  /// Gives the device address of the KV pages and how many there are, before the first call of a
   /// function that uses them.
-  void setCache(void *address);
+  void setCache(void *address, int64_t pages);
 
   /// The index of a function by name; throws naming those there are.
   uint32_t functionIndex(std::string_view name) const;
@@ -123,6 +123,7 @@ private:
   Device &device;
   std::vector<void *> constants;
   void *cache = nullptr;
+  uint64_t cachePages = 0;
   LaunchProfile *profile = nullptr;
   Arena temporaries, inputMemory, outputMemory;
   /// For each function the launch lists by symbol values.

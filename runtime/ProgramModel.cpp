@@ -348,7 +348,7 @@ ProgramLanguageModel::ProgramLanguageModel(std::unique_ptr<ProgramOnDevice> owne
   sizeCache(contextTokens);
   on->cache = on->device->allocateFor(
       MemoryUse::Cache, size_t(checkedMul(pages, int64_t(target.cache()->page_bytes()))));
-  on->executor->setCache(on->cache);
+  on->executor->setCache(on->cache, pages);
   if (!on->device->hostAccessible())
     reserveDecode();
 }

@@ -50,7 +50,7 @@ void mlsys::rt::checkTensorMap(const TensorMapArgument &map, const std::string &
 
 TensorMapArgument mlsys::rt::bindTensorMap(const program::Function &function, const program::Launch &launch,
                                            const program::TensorMap &map, std::span<const int64_t> symbols,
-                                           std::span<const uint64_t> bufferBytes) {
+                                           std::span<const uint64_t> bufferBytes, const CachePages &pages) {
   const program::BufferRef &ref = *launch.args()->Get(map.argument());
   const program::Buffer &buffer = *function.buffers()->Get(ref.buffer());
   TensorMapArgument result;
@@ -70,10 +70,17 @@ TensorMapArgument mlsys::rt::bindTensorMap(const program::Function &function, co
       result.strides[i - 1] = static_cast<uint64_t>(stride);
     result.box[i] = static_cast<uint32_t>(map.tile()->Get(i));
   }
-  // Pages of the cache are no tensor.
-  uint64_t bytes = buffer.kind() == program::BufferKind::Cache ? 0 : bufferBytes[ref.buffer()];
+  bool cache = buffer.kind() == program::BufferKind::Cache;
+  uint64_t bytes = cache ? pages.bytes : bufferBytes[ref.buffer()];
   if (ref.offset() > bytes || static_cast<uint64_t>(end) > bytes - ref.offset())
     throw Error("function '{}': a tensor map of {} bytes in a buffer of {}", function.name()->string_view(), end, bytes);
+  if (cache) {
+    int last = result.rank - 1;
+    if (last < 1 || result.extents[last] != 1 || result.strides[last - 1] != pages.bytes)
+      throw Error("function '{}': a tensor map of the KV cache whose last dimension does not count pages",
+                  function.name()->string_view());
+    result.extents[last] = pages.count;
+  }
   return result;
 }
 

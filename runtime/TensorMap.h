@@ -38,11 +38,16 @@ struct TensorMapArgument {
 /// message.
 void checkTensorMap(const TensorMapArgument &map, const std::string &kernel);
 
+/// The pages of the KV cache: how many, and the bytes of each.
+struct CachePages {
+  uint64_t count = 0, bytes = 0;
+};
+
 /// The map of a launch, whose base is still to be set, for symbols and the resulting bytes of the
-/// function's buffers. Throws rt::Error when it reaches beyond its buffer.
+/// function's buffers. Throws rt::Error when it reaches beyond its buffer, or beyond a page of the cache.
 TensorMapArgument bindTensorMap(const program::Function &function, const program::Launch &launch,
                                 const program::TensorMap &map, std::span<const int64_t> symbols,
-                                std::span<const uint64_t> bufferBytes);
+                                std::span<const uint64_t> bufferBytes, const CachePages &pages);
 
 /// The map for the host executor; it has been checked.
 host::TensorMap encodeHostTensorMap(const TensorMapArgument &map);

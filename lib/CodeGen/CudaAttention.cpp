@@ -5,7 +5,7 @@
 //===----------------------------------------------------------------------===//
 //
 // Chooses among the templates of attention.cuh and attention_decode.cuh: decode when each request has one
-// query, prefill otherwise, plain without a cache.
+// query, prefill otherwise, plain without a cache; for Hopper CudaAttentionWgmma.cpp takes the latter two where it can.
 //
 // In decode, blocks do parts of a fixed number of keys, so that a long context of few requests keeps all
 // multiprocessors busy, and a second kernel joins them. The last block to arrive could do so instead; but it
@@ -15,7 +15,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "LowerForCuda.h"
+#include "CudaAttentionWgmma.h"
 
 #include "mlsys/CodeGen/CacheLayout.h"
 
@@ -168,7 +168,7 @@ static LogicalResult lowerPaged(KernelBuilder &kernel, PagedAttentionOp op, Laun
       kernel.outputs.front(), kernel.outputs.size() > 1 ? kernel.outputs[1] : Value(), heads, kvHeads, dim, layer.getPageSize(),
       layout.pageElements() * layer.getElementType().getIntOrFloatBitWidth() / 8,
       /*heads_per_block=*/decode ? group : 1, op.getScale(),
-      /*causal=*/!op.getBidirectional(), op.getWindowAttr(), op.getSoftcapAttr());
+      /*causal=*/!op.getBidirectional(), op.getWindowAttr(), op.getSoftcapAttr(), /*wgmma=*/false);
 
   MLIRContext *context = builder.getContext();
   launch.block = {128, 1, 1};
@@ -199,7 +199,7 @@ static LogicalResult lowerPlain(KernelBuilder &kernel, AttentionOp op, LaunchSha
       bufferBehind(kernel, op.getKey()), bufferBehind(kernel, op.getValue()), ValueRange(),
       ValueRange{kernel.extent(length), kernel.extent(getDim(key, 1))}, kernel.outputs.front(), Value(),
       heads, kvHeads, dim, /*page_size=*/0, /*page_stride=*/0, /*heads_per_block=*/1, op.getScale(),
-      op.getCausal(), op.getWindowAttr(), op.getSoftcapAttr());
+      op.getCausal(), op.getWindowAttr(), op.getSoftcapAttr(), /*wgmma=*/false);
   launch.block = {128, 1, 1};
   launch.grid = {toLaunchExpr(kernel.fusion, length).ceilDiv(prefillRows(tensorCores)),
                  getAffineConstantExpr(heads, builder.getContext()), toLaunchExpr(kernel.fusion, batch)};
@@ -210,7 +210,13 @@ static LogicalResult lowerPlain(KernelBuilder &kernel, AttentionOp op, LaunchSha
 LogicalResult mlsys::lowerAttentionForCuda(KernelBuilder &kernel, const CudaTarget &target,
                                     LaunchShape &launch) {
   emitGridWait(kernel);
+  auto lower = [&](auto op, auto otherwise) -> LogicalResult {
+    if (!selectAttentionWgmma(op, target))
+      return otherwise(kernel, op, launch);
+    lowerAttentionByWgmma(kernel, op, launch);
+    return success();
+  };
   if (auto paged = dyn_cast<PagedAttentionOp>(kernel.structure.hero))
-    return lowerPaged(kernel, paged, launch);
-  return lowerPlain(kernel, cast<AttentionOp>(kernel.structure.hero), launch);
+    return lower(paged, lowerPaged);
+  return lower(cast<AttentionOp>(kernel.structure.hero), lowerPlain);
 }

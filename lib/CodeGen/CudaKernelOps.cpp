@@ -207,6 +207,12 @@ LogicalResult CudaPrinter::printKernelOp(kernel::AttentionOp op) {
       return "Strides{" + name(length) + " * " + row + ", " + row + ", " + dimText + "}";
     };
     std::string q = strides(op.getExtents()[0], heads), kv = strides(op.getExtents()[1], kvHeads);
+    if (op.getWgmma()) {
+      line() << "attention_plain_wgmma<" << dimText << ">(" << query << ", " << q << ", " << name(op.getResult())
+             << ", " << q << ", t0, t1,\n";
+      line() << "    " << name(op.getExtents()[0]) << ", " << name(op.getExtents()[1]) << ", " << tail << ");\n";
+      return success();
+    }
     line() << "attention_plain<" << dimText << ">(" << query << ", " << q << ", "
            << name(op.getResult()) << ", " << q << ",\n";
     line() << "    ContiguousKV<" << *keyElement << ">{" << name(op.getKey()) << ", "
@@ -227,6 +233,11 @@ LogicalResult CudaPrinter::printKernelOp(kernel::AttentionOp op) {
     line() << "attention_decode<" << dimText << ", " << op.getHeadsPerBlock() << ">(" << query << ", "
            << name(op.getResult()) << ", " << (op.getParts() ? name(op.getParts()) : "(f32 *)0") << ", "
            << paged << ", " << metadata << tail << ");\n";
+    return success();
+  }
+  if (op.getWgmma()) {
+    line() << "attention_prefill_wgmma<" << dimText << ", " << op.getPageSize() << ">(" << query << ", "
+           << name(op.getResult()) << ", t0, " << metadata << name(op.getExtents()[1]) << ", " << tail << ");\n";
     return success();
   }
   line() << "attention_prefill<" << dimText << ">(" << query << ", " << name(op.getResult()) << ", "

@@ -440,14 +440,16 @@ LogicalResult CudaPrinter::printFunction(kernel::FuncOp function, int64_t thread
 
 SmallVector<StringRef> CudaPrinter::includes(kernel::FuncOp function) {
   SmallVector<StringRef> files{"types.cuh", "math.cuh"};
-  bool reduce = false, matmul = false, gemv = false, gemvMma = false, experts = false, attention = false, decode = false, wgmma = false;
+  bool reduce = false, matmul = false, gemv = false, gemvMma = false, experts = false, attention = false, decode = false, wgmma = false,
+       attentionWgmma = false;
   function.walk([&](Operation *op) {
     reduce |= isa<kernel::ReduceOp>(op);
     experts |= isa<kernel::CollectRowsOp>(op);
     auto hero = dyn_cast<kernel::AttentionOp>(op);
     bool few = isa<kernel::AttentionJoinOp>(op) || (hero && hero.getMethod() == "decode");
     decode |= few;
-    attention |= hero && !few;
+    bool many = hero && !few;
+    (many && hero.getWgmma() ? attentionWgmma : attention) |= many;
     wgmma |= isa<kernel::WgmmaOp>(op);
     if (auto contract = dyn_cast<kernel::ContractOp>(op))
       (contract.getMethod() == "gemv"       ? gemv
@@ -468,6 +470,8 @@ SmallVector<StringRef> CudaPrinter::includes(kernel::FuncOp function) {
     files.push_back("experts.cuh");
   if (attention)
     files.push_back("attention.cuh");
+  if (attentionWgmma)
+    files.push_back("attention_wgmma.cuh");
   if (decode)
     files.push_back("attention_decode.cuh");
   return files;

@@ -166,6 +166,7 @@ LogicalResult FunctionEmitter::emitCache(unsigned index, graph::KvCacheType type
   target.cache = std::move(spec);
   if (failed(addBuffer(function, function.getArgument(index), "cache", BufferKind::Cache, 0, {})))
     return failure();
+  result->buffers.back()->dtype = target.cache->dtype;
   // Its size is known only when the pages are allocated.
   result->buffers.back()->bytes = emitExpr(getAffineConstantExpr(0, function.getContext()));
   return success();
@@ -288,20 +289,22 @@ FunctionEmitter::emitEstimate(kernel::LaunchOp op, StringRef what, std::optional
 LogicalResult FunctionEmitter::emitTensorMaps(kernel::LaunchOp op, program::LaunchT &launch) {
   if (!op.getTensorMaps())
     return success();
-  FailureOr<Exprs> rows = emitMap(op, "tensor rows", *op.getTensorRows());
-  if (failed(rows))
+  FailureOr<Exprs> exprs = emitMap(op, "tensor extents", *op.getTensorExtents());
+  if (failed(exprs))
     return failure();
-  ArrayRef<int64_t> numbers = *op.getTensorMaps();
-  for (size_t i = 0; i < rows->size(); ++i) {
+  auto next = exprs->begin();
+  for (ArrayRef<int64_t> numbers = *op.getTensorMaps(); !numbers.empty();) {
     auto map = std::make_unique<program::TensorMapT>();
-    map->argument = static_cast<uint32_t>(numbers[4 * i]);
-    auto constant = [&](int64_t value) { return emitExpr(getAffineConstantExpr(value, op.getContext())); };
-    map->extents.push_back(constant(numbers[4 * i + 1]));
-    map->extents.push_back(std::move((*rows)[i]));
-    map->strides.push_back(constant(numbers[4 * i + 1]));
-    map->tile = {static_cast<int32_t>(numbers[4 * i + 2]), static_cast<int32_t>(numbers[4 * i + 3])};
+    map->argument = static_cast<uint32_t>(numbers[0]);
+    ArrayRef<int64_t> tile = numbers.slice(2, numbers[1]);
+    for (size_t i = 0; i < tile.size(); ++i)
+      map->extents.push_back(std::move(*next++));
+    for (size_t i = 1; i < tile.size(); ++i)
+      map->strides.push_back(std::move(*next++));
+    map->tile.assign(tile.begin(), tile.end());
     map->swizzled = true;
     launch.tensor_maps.push_back(std::move(map));
+    numbers = numbers.drop_front(2 + tile.size());
   }
   return success();
 }

@@ -240,16 +240,18 @@ void FunctionLowering::addLaunch(FusionOp fusion, const OutlinedKernel &kernel,
   if (!shape.block.empty())
     block = builder.getDenseI32ArrayAttr(shape.block);
   DenseI64ArrayAttr tensorMaps;
-  AffineMapAttr tensorRows;
+  AffineMapAttr tensorExtents;
   if (!shape.tensorMaps.empty()) {
     SmallVector<int64_t> numbers;
-    SmallVector<AffineExpr> rows;
+    SmallVector<AffineExpr> extents;
     for (const LaunchShape::TensorMap &map : shape.tensorMaps) {
-      numbers.append({map.buffer, map.columns, map.tileColumns, map.tileRows});
-      rows.push_back(map.rows);
+      numbers.append({map.buffer, static_cast<int64_t>(map.tile.size())});
+      llvm::append_range(numbers, map.tile);
+      llvm::append_range(extents, map.extents);
+      llvm::append_range(extents, map.strides);
     }
     tensorMaps = builder.getDenseI64ArrayAttr(numbers);
-    tensorRows = AffineMapAttr::get(makeMap(rows));
+    tensorExtents = AffineMapAttr::get(makeMap(extents));
   }
   kernel::LaunchOp::create(
       builder, fusion.getLoc(), function.getName(), operands, kernel.writes,
@@ -257,7 +259,7 @@ void FunctionLowering::addLaunch(FusionOp fusion, const OutlinedKernel &kernel,
       std::max<int64_t>(1, shape.grain),
       AffineMapAttr::get(makeMap(toLaunchExpr(fusion, bytes))),
       AffineMapAttr::get(makeMap(toLaunchExpr(fusion, flops))), builder.getStringAttr(label), shape.maxBlocks,
-      tensorMaps, tensorRows);
+      tensorMaps, tensorExtents);
 }
 
 LogicalResult FunctionLowering::lowerFusion(FusionOp fusion) {

@@ -93,12 +93,18 @@ LogicalResult LaunchOp::verify() {
     if (index < 0 || index >= static_cast<int64_t>(getBuffers().size()))
       return emitOpError("writes buffer ") << index << " of " << getBuffers().size();
   ArrayRef<int64_t> maps = getTensorMaps().value_or(ArrayRef<int64_t>());
-  if (maps.size() % 4 != 0 || (maps.empty() ? 0 : maps.size() / 4) !=
-                                  (getTensorRows() ? getTensorRows()->getNumResults() : 0))
-    return emitOpError("has tensor maps without rows");
-  for (size_t at = 0; at < maps.size(); at += 4)
-    if (maps[at] < 0 || maps[at] >= static_cast<int64_t>(getBuffers().size()))
-      return emitOpError("has a tensor map of buffer ") << maps[at] << " of " << getBuffers().size();
+  size_t extents = getTensorExtents() ? getTensorExtents()->getNumResults() : 0;
+  while (!maps.empty()) {
+    if (maps.size() < 2 || maps[1] < 1 || maps[1] > 5 || maps.size() < 2 + static_cast<size_t>(maps[1]) ||
+        extents < 2 * static_cast<size_t>(maps[1]) - 1)
+      return emitOpError("has tensor maps without extents");
+    if (maps[0] < 0 || maps[0] >= static_cast<int64_t>(getBuffers().size()))
+      return emitOpError("has a tensor map of buffer ") << maps[0] << " of " << getBuffers().size();
+    extents -= 2 * maps[1] - 1;
+    maps = maps.drop_front(2 + maps[1]);
+  }
+  if (extents > 0)
+    return emitOpError("has extents of no tensor map");
   return success();
 }
 
@@ -203,7 +209,9 @@ LogicalResult AttentionOp::verify() {
   bool plain = getMethod() == "plain", decode = getMethod() == "decode";
   if (!plain && !decode && getMethod() != "prefill")
     return emitOpError("method '") << getMethod() << "' is not prefill, decode or plain";
-  size_t numMetadata = plain ? 0 : decode ? 2 : 3, numExtents = plain ? 2 : 1;
+  if (getWgmma() && decode)
+    return emitOpError("decode does not use wgmma");
+  size_t numMetadata = plain ? 0 : decode ? 2 : 3, numExtents = plain || getWgmma() ? 2 : 1;
   if (plain != (getValue() != nullptr) || getMetadata().size() != numMetadata ||
       getExtents().size() != numExtents)
     return emitOpError() << getMethod() << " takes " << (plain ? "a" : "no") << " value, "

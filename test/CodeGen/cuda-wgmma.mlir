@@ -9,13 +9,13 @@
 // PORTABLE-NOT: tensor_maps
 
 // LAUNCH-DAG: #[[TILES:.*]] = affine_map<()[s0] -> ((s0 ceildiv 128) * 16, 1, 1)>
-// LAUNCH-DAG: #[[ROWS:.*]] = affine_map<()[s0] -> (s0, 512)>
+// LAUNCH-DAG: #[[ROWS:.*]] = affine_map<()[s0] -> (64, s0, 64, 64, 512, 64)>
 
 // Rows are open: tiles of 128 rows, a block each multiprocessor.
 // LAUNCH-LABEL: func.func @rows
 // LAUNCH:         kernel.launch @dot_0({{.*}}) writes [3] grid #[[TILES]] {{.*}} block [384, 1, 1]
 // LAUNCH-SAME:      max_blocks = 132 : i64
-// LAUNCH-SAME:      tensor_maps = array<i64: 0, 64, 64, 128, 1, 64, 64, 32>, tensor_rows = #[[ROWS]]
+// LAUNCH-SAME:      tensor_extents = #[[ROWS]], tensor_maps = array<i64: 0, 2, 64, 128, 1, 2, 64, 32>
 // CHECK-LABEL: // dot_0
 // CHECK:         #include "mlsys/matmul_wgmma.cuh"
 // CHECK:         __launch_bounds__(384, 1) dot_0(bf16 *a0, bf16 *a1, bf16 *a2, bf16 *a3, long long s4,
@@ -42,7 +42,7 @@ func.func @rows(%x: tensor<?x64xbf16, #graph.dims<[T, 64]>>, %w: tensor<512x64xb
 // Few rows: they are the N side of wgmma, and the weights are streamed.
 // LAUNCH-LABEL: func.func @few_rows
 // LAUNCH:         kernel.launch @dot_1({{.*}}) {{.*}} block [256, 1, 1]
-// LAUNCH-SAME:      tensor_maps = array<i64: 0, 64, 64, 48, 1, 64, 64, 64, 2, 64, 64, 64>
+// LAUNCH-SAME:      tensor_maps = array<i64: 0, 2, 64, 48, 1, 2, 64, 64, 2, 2, 64, 64>
 // CHECK-LABEL: // dot_1
 // CHECK:         matmul_wgmma<SwappedConfig<2, 64, 48, {{[0-9]+}}>, f16>(t0,
 // CHECK:         }, t1, t2));

@@ -128,8 +128,8 @@ kernel.func @block_id() attributes {target = "cuda", kind = "loop"} {
 
 kernel.func @k(%x: memref<?xf32>) attributes {target = "cuda", kind = "loop"} { kernel.return }
 func.func @launch_maps(%x: memref<?xf32>) {
-  // expected-error @below {{has tensor maps without rows}}
-  kernel.launch @k(%x) writes [] grid affine_map<() -> (1)> symbols affine_map<() -> ()> {tensor_maps = array<i64: 0, 64, 64, 8>} : memref<?xf32>
+  // expected-error @below {{has tensor maps without extents}}
+  kernel.launch @k(%x) writes [] grid affine_map<() -> (1)> symbols affine_map<() -> ()> {tensor_maps = array<i64: 0, 2, 64, 8>} : memref<?xf32>
   return
 }
 
@@ -138,7 +138,7 @@ func.func @launch_maps(%x: memref<?xf32>) {
 kernel.func @k(%x: memref<?xf32>) attributes {target = "cuda", kind = "loop"} { kernel.return }
 func.func @launch_map_buffer(%x: memref<?xf32>) {
   // expected-error @below {{has a tensor map of buffer 1 of 1}}
-  kernel.launch @k(%x) writes [] grid affine_map<() -> (1)> symbols affine_map<() -> ()> {tensor_maps = array<i64: 1, 64, 64, 8>, tensor_rows = affine_map<() -> (8)>} : memref<?xf32>
+  kernel.launch @k(%x) writes [] grid affine_map<() -> (1)> symbols affine_map<() -> ()> {tensor_maps = array<i64: 1, 2, 64, 8>, tensor_extents = affine_map<() -> (64, 8, 64)>} : memref<?xf32>
   return
 }
 

@@ -29,34 +29,6 @@ std::vector<std::string> splitModules(const std::string &text) {
   return parts;
 }
 
-/// One token, fewer than a tile has, a whole tile, and more than one.
-const int64_t tokenCounts[] = {1, 5, 64, 67};
-
-void compareAll(KernelTest &test) {
-  for (const std::string &function : test.functions()) {
-    if (test.usesCache(function)) {
-      if (test.decodeBatch(function)) {
-        test.compare(function, {{0, 1}, {6, 1}, {70, 1}});
-        continue;
-      }
-      test.compare(function, {{0, 1}});
-      test.compare(function, {{0, 70}});
-      if (test.isBidirectional(function)) {
-        test.compare(function, {{0, 5}, {0, 1}, {0, 66}, {0, 23}});
-        continue;
-      }
-      test.compare(function, {{0, 5}, {13, 1}, {3, 20}, {40, 66}, {0, 1}});
-      continue;
-    }
-    if (!test.isDynamic(function)) {
-      test.compare(function, 1);
-      continue;
-    }
-    for (int64_t tokens : tokenCounts)
-      test.compare(function, tokens);
-  }
-}
-
 class Kernels : public testing::TestWithParam<Variant> {};
 
 TEST_P(Kernels, LoopsRowsAndProducts) {
@@ -65,35 +37,6 @@ TEST_P(Kernels, LoopsRowsAndProducts) {
     ASSERT_TRUE(test.valid());
     compareAll(test);
   }
-}
-
-struct Extents {
-  int64_t heads, kvHeads, dim, page;
-};
-
-/// The text of an input with its parameters replaced, and of its functions only those that are
-/// `wanted`, when any are.
-std::string attentionText(const std::string &input, Extents extents,
-                          const std::vector<std::string> &wanted = {}) {
-  std::string text = readInput(input);
-  if (!wanted.empty()) {
-    const std::string start = "func.func @";
-    std::string kept = text.substr(0, text.find(start));
-    for (const std::string &name : wanted) {
-      size_t begin = text.find(start + name + "("), end = text.find("\n}\n", begin);
-      EXPECT_NE(begin, std::string::npos) << name;
-      kept += text.substr(begin, end + 3 - begin);
-    }
-    text = kept;
-  }
-  replace(text, "$HD", extents.heads * extents.dim);
-  replace(text, "$KD", extents.kvHeads * extents.dim);
-  replace(text, "$H", extents.heads);
-  replace(text, "$K", extents.kvHeads);
-  replace(text, "$D", extents.dim);
-  replace(text, "$S", extents.dim / 2);
-  replace(text, "$P", extents.page);
-  return text;
 }
 
 TEST_P(Kernels, Attention) {

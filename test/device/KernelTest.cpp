@@ -101,6 +101,29 @@ void mlsys::test::replace(std::string &text, const std::string &from, int64_t va
   text = replaceAll(std::move(text), from, std::to_string(value));
 }
 
+std::string mlsys::test::attentionText(const std::string &input, Extents extents,
+                                       const std::vector<std::string> &wanted) {
+  std::string text = readInput(input);
+  if (!wanted.empty()) {
+    const std::string start = "func.func @";
+    std::string kept = text.substr(0, text.find(start));
+    for (const std::string &name : wanted) {
+      size_t begin = text.find(start + name + "("), end = text.find("\n}\n", begin);
+      EXPECT_NE(begin, std::string::npos) << name;
+      kept += text.substr(begin, end + 3 - begin);
+    }
+    text = kept;
+  }
+  replace(text, "$HD", extents.heads * extents.dim);
+  replace(text, "$KD", extents.kvHeads * extents.dim);
+  replace(text, "$H", extents.heads);
+  replace(text, "$K", extents.kvHeads);
+  replace(text, "$D", extents.dim);
+  replace(text, "$S", extents.dim / 2);
+  replace(text, "$P", extents.page);
+  return text;
+}
+
 //===----------------------------------------------------------------------===//
 // Compilation
 //===----------------------------------------------------------------------===//
@@ -236,7 +259,7 @@ void KernelTest::load(const std::string &text, const std::string &type,
   if (loaded.cache()) {
     cache = device->allocate(loaded.cache()->page_bytes() *
                              cachePages(loaded.cache()->page_size()));
-    executor->setCache(cache);
+    executor->setCache(cache, cachePages(loaded.cache()->page_size()));
   }
   llvm::Expected<WeightProvider> weights = makeFileWeightProvider(*reference, ".");
   ASSERT_TRUE(static_cast<bool>(weights)) << llvm::toString(weights.takeError());
@@ -512,4 +535,32 @@ void KernelTest::compare(const std::string &function, const std::vector<Request>
   graph::KvCacheType type = cacheOf(source->lookupSymbol<func::FuncOp>(function));
   Batch batch(requests, type.getPageSize(), cachePages(type.getPageSize()));
   run(function, static_cast<int64_t>(batch.positions.size()), &batch);
+}
+
+/// One token, fewer than a tile has, a whole tile, and more than one.
+static const int64_t tokenCounts[] = {1, 5, 64, 67};
+
+void mlsys::test::compareAll(KernelTest &test) {
+  for (const std::string &function : test.functions()) {
+    if (test.usesCache(function)) {
+      if (test.decodeBatch(function)) {
+        test.compare(function, {{0, 1}, {6, 1}, {70, 1}});
+        continue;
+      }
+      test.compare(function, {{0, 1}});
+      test.compare(function, {{0, 70}});
+      if (test.isBidirectional(function)) {
+        test.compare(function, {{0, 5}, {0, 1}, {0, 66}, {0, 23}});
+        continue;
+      }
+      test.compare(function, {{0, 5}, {13, 1}, {3, 20}, {40, 66}, {0, 1}});
+      continue;
+    }
+    if (!test.isDynamic(function)) {
+      test.compare(function, 1);
+      continue;
+    }
+    for (int64_t tokens : tokenCounts)
+      test.compare(function, tokens);
+  }
 }

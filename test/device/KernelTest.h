@@ -41,6 +41,14 @@ std::string readInput(const std::string &name);
 std::string replaceAll(std::string text, const std::string &from, const std::string &to);
 void replace(std::string &text, const std::string &from, int64_t value);
 
+/// Of attention: query heads, key heads, the elements of a head, the tokens of a page.
+struct Extents {
+  int64_t heads, kvHeads, dim, page;
+};
+/// The text of an input with its parameters replaced, and of its functions only those that are
+/// `wanted`, when any are.
+std::string attentionText(const std::string &input, Extents extents, const std::vector<std::string> &wanted = {});
+
 /// The new tokens of one request and those that are in the cache already.
 struct Request {
   int before, added;
@@ -114,5 +122,8 @@ private:
   void *cache = nullptr;
   std::mt19937 generator{7};
 };
+
+/// Compares all functions, each for several numbers of tokens or requests.
+void compareAll(KernelTest &test);
 
 } // namespace mlsys::test

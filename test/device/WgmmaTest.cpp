@@ -41,6 +41,31 @@ TEST_P(Wgmma, RopeAndCacheWrites) {
   }
 }
 
+TEST_P(Wgmma, Attention) {
+  for (Extents extents : {Extents{4, 1, 64, 16}, Extents{2, 2, 128, 64}, Extents{2, 2, 256, 32}, Extents{3, 1, 96, 16}}) {
+    SCOPED_TRACE("heads of " + std::to_string(extents.dim));
+    KernelTest test(attentionText("attention.mlir", extents, {"prefill", "plain_causal", "plain_full"}), GetParam(),
+                    "sm_90a");
+    ASSERT_TRUE(test.valid());
+    EXPECT_NE(test.cudaText().find("attention_prefill_wgmma<"), std::string::npos);
+    EXPECT_NE(test.cudaText().find("attention_plain_wgmma<"), std::string::npos);
+    compareAll(test);
+    // More keys than all stages hold.
+    test.compare("prefill", {{560, 9}, {0, 3}});
+  }
+}
+
+TEST_P(Wgmma, AttentionWindowsCapsAndEncoders) {
+  KernelTest test(attentionText("attention-scores.mlir", {2, 1, 80, 16},
+                                {"prefill_window", "prefill_narrow", "prefill_all", "plain_window", "plain_cross"}),
+                  GetParam(), "sm_90a");
+  ASSERT_TRUE(test.valid());
+  EXPECT_EQ(test.cudaText().find("attention_prefill<"), std::string::npos);
+  EXPECT_EQ(test.cudaText().find("attention_plain<"), std::string::npos);
+  compareAll(test);
+  test.compare("prefill_window", {{500, 70}, {3, 2}});
+}
+
 INSTANTIATE_TEST_SUITE_P(Emitted, Wgmma, testing::Values("bf16", "f16"));
 
 } // namespace

@@ -113,11 +113,20 @@ struct LaunchShape {
   int64_t sharedBytes = 0;
   /// When not 0: blocks walk over the grid's first extent, and no more than these are launched.
   int64_t maxBlocks = 0;
-  /// A row-major matrix of which the kernel copies tiles: one of its buffers, its extents, and those of a tile.
+  /// A tensor of which the kernel copies tiles: one of its buffers, the extents (of dimension 0, whose elements are
+  /// neighbours, and up), the elements from one index to the next (of dimensions 1 and up), and the extents of a tile.
   struct TensorMap {
-    int64_t buffer, columns;
-    mlir::AffineExpr rows;
-    int64_t tileColumns, tileRows;
+    int64_t buffer;
+    llvm::SmallVector<mlir::AffineExpr> extents, strides;
+    llvm::SmallVector<int64_t> tile;
+
+    TensorMap(int64_t buffer, llvm::SmallVector<mlir::AffineExpr> extents,
+              llvm::SmallVector<mlir::AffineExpr> strides, llvm::SmallVector<int64_t> tile)
+        : buffer(buffer), extents(std::move(extents)), strides(std::move(strides)), tile(std::move(tile)) {}
+    /// A row-major matrix.
+    TensorMap(int64_t buffer, int64_t columns, mlir::AffineExpr rows, int64_t tileColumns, int64_t tileRows)
+        : buffer(buffer), extents{mlir::getAffineConstantExpr(columns, rows.getContext()), rows},
+          strides{extents.front()}, tile{tileColumns, tileRows} {}
   };
   llvm::SmallVector<TensorMap> tensorMaps;
   /// Inputs of the fusion (by position) that must be packed as panels; `pair` 0: row-major.

@@ -139,8 +139,10 @@ def Kernel_LaunchOp : Kernel_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserO
     `grid` has one result (CPU: the number of tasks) or three (CUDA: blocks in x, y, z); `symbols`
     gives the kernel's symbol arguments. `bytes` and `flops` are estimates for `mlsys inspect`.
     With `max_blocks` the grid's first extent is at most that (a kernel whose blocks walk over tiles).
-    `tensor_maps` are the kernel's tensor maps, row-major matrices: four numbers each, the position
-    of its buffer, its columns, and the columns and rows of a tile; `tensor_rows` has the rows of each.
+    `tensor_maps` are the kernel's tensor maps: the position of its buffer, how many dimensions it has, and the
+    extents of a tile for each; `tensor_extents` has the extents of each, then its strides. Dimension 0, whose
+    elements are neighbours, has no stride. The last dimension of a map of the KV cache counts pages: its extent
+    here is 1, the runtime knows how many there are.
 
     ```mlir
     kernel.launch @loop_0(%x, %y) writes [1] grid affine_map<()[s0] -> (s0)>
@@ -156,7 +158,7 @@ def Kernel_LaunchOp : Kernel_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserO
                        OptionalAttr<StrAttr>:$label,
                        DefaultValuedAttr<I64Attr, "0">:$max_blocks,
                        OptionalAttr<DenseI64ArrayAttr>:$tensor_maps,
-                       OptionalAttr<AffineMapAttr>:$tensor_rows);
+                       OptionalAttr<AffineMapAttr>:$tensor_extents);
   let assemblyFormat = [{
     $kernel `(` $buffers `)` `writes` $writes `grid` $grid `symbols` $symbols
     (`block` $block^)? attr-dict `:` type($buffers)
@@ -389,7 +391,9 @@ def Kernel_AttentionOp : Kernel_Op<"attention", [AttrSizedOperandSegments]> {
     of pages of a row of the block table. `heads_per_block` query heads share a decode block; what it
     computes for a part of the keys goes to `parts`, for a `kernel.attention_join`, unless there is only one.
     `window` and `softcap` are those of `graph.attention`; keys and values may have another
-    float type than the query.
+    float type than the query. With `wgmma` prefill or plain attention is computed by the template for
+    Hopper; the kernel's tensor maps are the pages, or key and value, and prefill has the number of requests as
+    second of the `extents`.
 
     ```mlir
     kernel.attention "decode" query(%q : memref<?xf32>) key(%c : memref<?xf32>)
@@ -402,7 +406,8 @@ def Kernel_AttentionOp : Kernel_Op<"attention", [AttrSizedOperandSegments]> {
                        Variadic<Index>:$extents, Kernel_FlatBuffer:$result,
                        Optional<Kernel_FlatBuffer>:$parts, I64Attr:$heads, I64Attr:$kv_heads, I64Attr:$head_dim, I64Attr:$page_size,
                        I64Attr:$page_stride, I64Attr:$heads_per_block, F32Attr:$scale,
-                       UnitAttr:$causal, OptionalAttr<I64Attr>:$window, OptionalAttr<F32Attr>:$softcap);
+                       UnitAttr:$causal, OptionalAttr<I64Attr>:$window, OptionalAttr<F32Attr>:$softcap,
+                       UnitAttr:$wgmma);
   let assemblyFormat = [{
     $method `query` `(` $query `:` type($query) `)` `key` `(` $key `:` type($key) `)`
     (`value` `(` $value^ `:` type($value) `)`)? (`metadata` `(` $metadata^ `:` type($metadata) `)`)?

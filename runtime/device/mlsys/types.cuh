@@ -10,7 +10,7 @@
 //   parameters are one pointer a buffer, then one `long long` a symbol, then its
 //   tensor maps (`const __grid_constant__ tensor_map t0`). The text
 //   includes files of this folder only ("mlsys/types.cuh" and, as needed, math,
-//   reduce, matmul, gemv, attention; on Hopper hopper and matmul_wgmma). It has no inline assembly, no `__shared__`,
+//   reduce, matmul, gemv, attention; on Hopper hopper, matmul_wgmma and attention_wgmma). It has no inline assembly, no `__shared__`,
 //   no `threadIdx` and no standard header; helper functions and functors of the
 //   text are free to have any name that this folder does not use.
 // * The text is compiled for the GPU by NVRTC (C++20, -default-device) and for the
@@ -39,8 +39,8 @@
 //   vecs.
 // * reduce.cuh: warp_sum, block_sum, block_reduce<Op> and so on.
 // * matmul.cuh, gemv.cuh, attention.cuh: the heroes; see there.
-// * hopper.cuh: mbarriers, tensor maps, bulk copies, wgmma (sm_90a); matmul_wgmma.cuh: a
-//   hero built on them.
+// * hopper.cuh: mbarriers, tensor maps, bulk copies, wgmma (sm_90a); matmul_wgmma.cuh and
+//   attention_wgmma.cuh: heroes built on them.
 //
 //===----------------------------------------------------------------------===//
 #pragma once

@@ -6,6 +6,11 @@
 
 !pq = tensor<?x$Hx$Dx$T, #graph.dims<[T, $H, $D]>>
 !pkv = tensor<?x$Kx$Dx$T, #graph.dims<[T, $K, $D]>>
+!dq = tensor<3x$Hx$Dx$T>
+!dkv = tensor<3x$Kx$Dx$T>
+!aq = tensor<2x?x$Hx$Dx$T, #graph.dims<[2, T, $H, $D]>>
+!ak = tensor<2x?x$Kx$Dx$T, #graph.dims<[2, T, $K, $D]>>
+
 func.func @prefill(%q: !pq, %k: !pkv, %v: !pkv, %positions: tensor<?xi32, #graph.dims<[T]>> {graph.role = "positions"},
                    %f: tensor<$Sxf32>, %slots: tensor<?xi64, #graph.dims<[T]>> {graph.role = "slots"}, %cache: !cache,
                    %start: tensor<?xi32, #graph.dims<["R + 1"]>> {graph.role = "query_start"},
@@ -21,8 +26,6 @@ func.func @prefill(%q: !pq, %k: !pkv, %v: !pkv, %positions: tensor<?xi32, #graph
   return %0 : !pq
 }
 
-!dq = tensor<3x$Hx$Dx$T>
-!dkv = tensor<3x$Kx$Dx$T>
 func.func @decode(%q: !dq, %k: !dkv, %v: !dkv, %positions: tensor<3xi32> {graph.role = "positions"},
                   %slots: tensor<3xi64> {graph.role = "slots"}, %cache: !cache,
                   %start: tensor<4xi32> {graph.role = "query_start"},
@@ -63,8 +66,6 @@ func.func @qkv_decode(%x: tensor<3x48x$T>, %n: tensor<48x$T>, %wq: tensor<$HDx48
   return %0 : !dq
 }
 
-!aq = tensor<2x?x$Hx$Dx$T, #graph.dims<[2, T, $H, $D]>>
-!ak = tensor<2x?x$Kx$Dx$T, #graph.dims<[2, T, $K, $D]>>
 func.func @plain_causal(%q: !aq, %k: !ak, %v: !ak) -> !aq
     attributes {graph.symbols = [#graph.symbol<"T", min = 1, max = 1024, hint = 64>], test.kernels = ["attention"]} {
   %0 = graph.attention %q, %k, %v causal scale 0.3 : !aq, !ak
