@@ -13,7 +13,8 @@ from .results import line
 class Peer:
     """A process of torch_worker.py; absent when PyTorch is not there. `mode`: eager or compile."""
 
-    def __init__(self, python, device, mode):
+    def __init__(self, python, device, mode, clock):
+        self.clock = clock
         self.mode, self.process, self.missing, self.facts = mode, None, "", {}
         self.python, self.device = python, device
         self.buffer = b""
@@ -32,6 +33,7 @@ class Peer:
 
     def read(self, timeout):
         """The next line that is an object; other lines are PyTorch's own."""
+        timeout = max(5, min(timeout, self.clock.left()))
         while True:
             while b"\n" in self.buffer:
                 text, self.buffer = self.buffer.split(b"\n", 1)
@@ -83,7 +85,7 @@ def measure(modes, python, device, sizes, shapes, groups, results, clock, report
         if clock.over(30):
             results.data["not_done"] += [f"{mode}: {work.name}" for work in mine]
             continue
-        peer = Peer(python, device, mode)
+        peer = Peer(python, device, mode, clock)
         results.data["peers"][mode] = peer.facts if peer.process else {"missing": peer.missing}
         report(f"  {mode}: {results.data['peers'][mode]}")
         if mode == "eager" and peer.process:
