@@ -61,7 +61,7 @@ inline void addKvType(CLI::App &app, ModelFlags &flags) {
 
 inline void addTiles(CLI::App &app, ModelFlags &flags) {
   app.add_option("--tiles", flags.tiles,
-                 "CPU: a file with tile sizes that mlsys tune has measured; auto: what it wrote for "
+                 "A file with tile sizes that mlsys tune has measured; auto: what it wrote for "
                  "this machine, if it did; none")
       ->capture_default_str();
 }

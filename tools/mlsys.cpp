@@ -9,7 +9,7 @@
 #include "mlsys/Driver/Tune.h"
 
 #include "runtime/AtomicFile.h"
-#include "runtime/CpuDevice.h"
+#include "runtime/CudaDevice.h"
 
 #include <filesystem>
 
@@ -222,15 +222,15 @@ static void addTune(CLI::App &app, TuneFlags &flags) {
   app.add_option("-o,--output", flags.output,
                  "The table of tile sizes; what it has for other shapes stays. Default: the file that "
                  "--tiles auto reads");
-  addDtype(app, flags.model);
+  flags.model.device.device = "cpu";
+  addDevice(app, flags.model, {"cpu", "cuda", "host-cuda"});
   addKvType(app, flags.model);
-  app.add_option("-t,--threads", flags.model.device.threads, "Threads; 0: one a core")
-      ->check(CLI::Range(0, 1024));
   app.add_flag("--random-weights", flags.model.randomWeights,
                "Random numbers for weights: only the configuration is needed");
   addDecodeBuckets(app, flags.decodeBuckets);
   app.add_option("--rounds", flags.rounds,
-                 "In each, every size is varied around the best that is known")
+                 "CPU: in each, every size is varied around the best that is known; on a GPU the best tiles by model "
+                 "are measured once")
       ->check(CLI::Range(1, 16))
       ->capture_default_str();
   app.add_option("-r,--repetitions", flags.repetitions, "Steps that are timed for each variation")
@@ -244,6 +244,7 @@ static int runTune(const TuneFlags &flags) {
                     flags.model.model);
   TuneRequest request;
   request.compile = makeRequest(flags.model);
+  request.device = flags.model.device.device;
   request.threads = flags.model.device.threads;
   request.rounds = flags.rounds;
   request.repetitions = flags.repetitions;
@@ -252,8 +253,9 @@ static int runTune(const TuneFlags &flags) {
   request.progress = [](int round, int64_t candidate) {
     std::cerr << fmt::format("round {}, variation {}\n", round, candidate);
   };
+  rt::checkCudaDevice(request.device);
   std::string output =
-      flags.output.empty() ? getTilesPath(rt::bestCpuIsa()) : flags.output;
+      flags.output.empty() ? getTilesPath(getTilesIsa(getDeviceTarget(request.device))) : flags.output;
   if (output.empty())
     throw rt::Error("there is no folder for the table; name a file with -o");
   std::optional<TileTable> known;
@@ -295,7 +297,7 @@ int main(int argc, char **argv) {
   compileCommand->callback([&] { commands.action = [&] { return runCompile(flags); }; });
   TuneFlags tuneFlags;
   CLI::App *tuneCommand =
-      app.add_subcommand("tune", "Measure tile sizes for a model on this machine's CPU");
+      app.add_subcommand("tune", "Measure tile sizes for a model on this machine's CPU or GPU");
   addTune(*tuneCommand, tuneFlags);
   tuneCommand->callback([&] { commands.action = [&] { return runTune(tuneFlags); }; });
   return parseAndRun(app, argc, argv, [&] { return commands.action(); });

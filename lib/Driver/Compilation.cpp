@@ -226,6 +226,10 @@ static std::string isaOf(const CompileTarget &target) {
   return target.variant.empty() ? CpuTarget::host().isa : target.variant;
 }
 
+std::string mlsys::getTilesIsa(const CompileTarget &target) {
+  return target.device == "cpu" ? isaOf(target) : std::string(rt::cudaFamily(target.variant));
+}
+
 std::string mlsys::getTilesPath(llvm::StringRef isa) {
   std::string folder = rt::KernelCache().folder();
   if (folder.empty())
@@ -249,8 +253,8 @@ llvm::Error Compilation::runStage(Stage stage, ModuleOp module, const CompileTar
   options.tiles = request.tiles;
   if (request.tiles == "auto") {
     options.tiles.clear();
-    if (target.device == "cpu" && stage == Stage::Kernel) {
-      std::string path = getTilesPath(isaOf(target));
+    if (stage == Stage::Kernel) {
+      std::string path = getTilesPath(getTilesIsa(target));
       if (!path.empty() && llvm::sys::fs::exists(path))
         options.tiles = path;
     }

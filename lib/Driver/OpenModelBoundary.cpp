@@ -49,8 +49,7 @@ static void releaseCompiler() {
   ::malloc_trim(0);
 }
 
-/// What to compile for in order to run on a device.
-static CompileTarget targetOfDevice(llvm::StringRef device) {
+CompileTarget mlsys::getDeviceTarget(llvm::StringRef device) {
   // The kernels are compiled when they are loaded.
   if (device.consume_front("host-cuda"))
     return {"cuda", device.ltrim(':').str(), /*cubins=*/false};
@@ -81,7 +80,7 @@ llvm::Expected<OpenedModel> mlsys::openModel(CompileRequest request,
   } catch (const std::exception &error) {
     return llvm::createStringError(error.what());
   }
-  request.targets = {targetOfDevice(options.device.device)};
+  request.targets = {getDeviceTarget(options.device.device)};
   // One request at a time.
   request.decodeBuckets = {1};
   request.functions = options.purpose == rt::Purpose::Tensors ? Functions::Plain : Functions::Steps;

@@ -6,9 +6,9 @@
 
 #include "mlsys/Driver/Tune.h"
 
-#include "mlsys/CodeGen/FusionLowering.h"
+#include "mlsys/CodeGen/CudaTarget.h"
 
-#include "runtime/CpuDevice.h"
+#include "runtime/CudaDevice.h"
 #include "runtime/LaunchProfile.h"
 #include "runtime/LanguageModel.h"
 #include "runtime/Program.h"
@@ -27,6 +27,8 @@ using Clock = std::chrono::steady_clock;
 
 /// By how much other sizes must be faster to be taken.
 static constexpr double leastGain = 0.02;
+/// How many of the best tiles by the model are measured on a GPU.
+static constexpr int64_t maxGpuCandidates = 8;
 /// Tokens of a request before a decode step.
 static constexpr int64_t decodeContext = 32;
 /// Tokens of a request of an encoder.
@@ -105,23 +107,28 @@ struct Measurement {
 
 class Tuner {
 public:
-  Tuner(const TuneRequest &request, const TileTable *known) : request(request) {
-    result.table.isa = CpuTarget::host().isa;
+  Tuner(const TuneRequest &request, const TileTable *known)
+      : request(request), target(getDeviceTarget(request.device)) {
+    result.table.isa = getTilesIsa(target);
     if (known && known->isa == result.table.isa)
       result.table.tiles = known->tiles;
-    result.table.threads =
-        request.threads ? request.threads : rt::CpuTopology::detect().defaultThreads();
+    if (onGpu())
+      result.table.threads = CudaTarget::get(target.variant).multiprocessors;
+    else
+      result.table.threads = request.threads ? request.threads : rt::CpuTopology::detect().defaultThreads();
   }
 
   llvm::Expected<TuneResult> run();
 
 private:
+  bool onGpu() const { return target.device == "cuda"; }
   llvm::Expected<std::unique_ptr<Workload>> open(bool useTable, int64_t candidate);
   Measurement measure(Workload &workload);
   llvm::Error runRound(int round);
   llvm::Error compare();
 
   const TuneRequest &request;
+  CompileTarget target;
   TuneResult result;
   /// Of the sizes by rule, by shape.
   std::map<std::string, std::pair<std::string, double>> byRule;
@@ -213,7 +220,7 @@ Measurement Tuner::measure(Workload &workload) {
 
 llvm::Expected<std::unique_ptr<Workload>> Tuner::open(bool useTable, int64_t candidate) {
   CompileRequest compile = request.compile;
-  compile.targets = {CompileTarget{"cpu", ""}};
+  compile.targets = {target};
   compile.candidate = candidate;
   compile.tiles.clear();
   llvm::SmallString<128> path;
@@ -230,18 +237,18 @@ llvm::Expected<std::unique_ptr<Workload>> Tuner::open(bool useTable, int64_t can
   if (!compiled)
     return compiled.takeError();
   rt::OpenOptions options;
-  options.device = {"cpu", request.threads};
+  options.device = {request.device, request.threads};
   options.purpose = rt::Purpose::Any;
   rt::LoadedProgram program = rt::LoadedProgram::fromBytes(packProgram(*compiled->program), ".");
   return std::make_unique<Workload>(rt::openProgram(std::move(program), options),
                                     compile.decodeBuckets);
 }
 
-/// Variations around the best known sizes. All shapes take their next one at the same time; there
-/// is none left when every shape has the sizes that it began with.
+/// CPU: variations around the best known sizes. CUDA: the best tiles by the model. All shapes take their next one
+/// at the same time; there is none left when every shape has the sizes that it began with.
 llvm::Error Tuner::runRound(int round) {
   std::map<std::string, std::pair<std::string, double>> base;
-  for (int64_t candidate = 0;; ++candidate) {
+  for (int64_t candidate = 0; !onGpu() || candidate <= maxGpuCandidates; ++candidate) {
     if (request.progress)
       request.progress(round, candidate + 1);
     llvm::Expected<std::unique_ptr<Workload>> workload = open(/*useTable=*/true, candidate);
@@ -252,53 +259,69 @@ llvm::Error Tuner::runRound(int round) {
       base = measured;
     if (best.empty())
       best = measured;
-    bool varied = false;
+    bool varied = llvm::any_of(measured, [&](auto &one) { return one.second.first != base[one.first].first; });
+    // On a GPU the first is what the model takes.
+    if (candidate > (onGpu() ? 1 : 0) && !varied)
+      break;
     for (auto &[shape, choice] : measured) {
-      varied |= choice.first != base[shape].first;
       auto &[tiles, seconds] = best[shape];
       if (choice.first == tiles)
         seconds = std::min(seconds, choice.second);
       else if (choice.second < seconds * (1 - leastGain))
         best[shape] = choice;
     }
-    if (candidate > 0 && !varied)
-      break;
   }
   for (auto &[shape, choice] : best)
     result.table.tiles[shape] = choice.first;
   return llvm::Error::success();
 }
 
-/// Whole steps by rule and with the table, in turns.
-llvm::Error Tuner::compare() {
-  llvm::Expected<std::unique_ptr<Workload>> rule = open(/*useTable=*/false, 0);
-  if (!rule)
-    return rule.takeError();
-  llvm::Expected<std::unique_ptr<Workload>> tuned = open(/*useTable=*/true, 0);
-  if (!tuned)
-    return tuned.takeError();
-  byRule = measure(**rule).byShape();
-  std::vector<double> seconds[2];
-  int repetitions = std::max(5, request.repetitions);
+/// The median seconds of whole steps of `workloads`, run in turns.
+static std::vector<double> timeInTurns(llvm::ArrayRef<Workload *> workloads, int repetitions) {
+  std::vector<std::vector<double>> seconds(workloads.size());
+  // The first run warms caches and memory up.
   for (int repetition = 0; repetition <= repetitions; ++repetition)
-    for (int which = 0; which < 2; ++which) {
+    for (size_t which = 0; which < workloads.size(); ++which) {
       auto start = Clock::now();
-      (which == 0 ? *rule : *tuned)->run();
-      // The first run warms caches and memory up.
+      workloads[which]->run();
       if (repetition > 0)
         seconds[which].push_back(std::chrono::duration<double>(Clock::now() - start).count());
     }
-  auto median = [](std::vector<double> &values) {
+  std::vector<double> medians;
+  for (std::vector<double> &values : seconds) {
     std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
-    return values[values.size() / 2];
-  };
-  result.ruleSeconds = median(seconds[0]);
-  result.tunedSeconds = median(seconds[1]);
+    medians.push_back(values[values.size() / 2]);
+  }
+  return medians;
+}
+
+/// Whole steps by rule and with the table: in turns, but one after the other on a GPU, whose memory may not hold two
+/// models.
+llvm::Error Tuner::compare() {
+  int repetitions = std::max(5, request.repetitions);
+  llvm::Expected<std::unique_ptr<Workload>> rule = open(/*useTable=*/false, 0);
+  if (!rule)
+    return rule.takeError();
+  byRule = measure(**rule).byShape();
+  if (onGpu()) {
+    result.ruleSeconds = timeInTurns({rule->get()}, repetitions)[0];
+    rule->reset();
+  }
+  llvm::Expected<std::unique_ptr<Workload>> tuned = open(/*useTable=*/true, 0);
+  if (!tuned)
+    return tuned.takeError();
+  if (onGpu()) {
+    result.tunedSeconds = timeInTurns({tuned->get()}, repetitions)[0];
+    return llvm::Error::success();
+  }
+  std::vector<double> seconds = timeInTurns({rule->get(), tuned->get()}, repetitions);
+  result.ruleSeconds = seconds[0];
+  result.tunedSeconds = seconds[1];
   return llvm::Error::success();
 }
 
 llvm::Expected<TuneResult> Tuner::run() {
-  for (int round = 1; round <= request.rounds; ++round)
+  for (int round = 1; round <= (onGpu() ? 1 : request.rounds); ++round)
     if (llvm::Error error = runRound(round))
       return std::move(error);
   if (llvm::Error error = compare())
@@ -311,6 +334,8 @@ llvm::Expected<TuneResult> Tuner::run() {
 
 llvm::Expected<TuneResult> mlsys::tuneModel(const TuneRequest &request, const TileTable *known) {
   try {
+    // Before the work of compiling for it.
+    rt::checkCudaDevice(request.device);
     return Tuner(request, known).run();
   } catch (const std::exception &error) {
     return llvm::createStringError(error.what());

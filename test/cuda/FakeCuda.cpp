@@ -11,7 +11,7 @@
 // runtime/CudaDriver.h.
 //
 // FAKE_CUDA, a list of NAME=NUMBER with commas between, changes the machine: version, gpus,
-// major (of GPU 0), memory (bytes); init is what cuInit returns, and a number after the name of a
+// major (of GPU 0), memory (bytes); time: what lies between two events, in percent of the time before; init is what cuInit returns, and a number after the name of a
 // function is what that function returns.
 //
 //===----------------------------------------------------------------------===//
@@ -309,7 +309,9 @@ EXPORT int cuEventElapsedTime(float *milliseconds, void *from, void *to) {
   for (void *which : {from, to})
     if (auto &event = *static_cast<Event *>(which); !event.done || !*event.done)
       return invalidValue;
-  *milliseconds = 0.5f;
+  static float time = 0.5f;
+  *milliseconds = time;
+  time *= static_cast<float>(setting("time", 100)) / 100;
   return 0;
 }
 EXPORT int cuEventDestroy_v2(void *event) {

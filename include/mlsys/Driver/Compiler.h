@@ -50,10 +50,10 @@ struct CompileRequest {
   int64_t prefillChunk = 512;
   /// Element type of the KV cache: "f32", "bf16", "f16", or "auto", the model's.
   std::string kvType = "auto";
-  /// CPU: a file with measured tile sizes (TileTable.h); empty: sizes by rule; "auto": the file
+  /// A file with measured tile sizes (TileTable.h); empty: sizes by rule; "auto": the file
   /// of `getTilesPath`, where there is one.
   std::string tiles;
-  /// CPU: which variation of tile sizes is tried; 0: none.
+  /// Which variation of tile sizes is tried; 0: none.
   int64_t candidate = 0;
   /// Weights are random numbers; only the configuration is read.
   bool randomWeights = false;
@@ -69,9 +69,14 @@ struct CompileRequest {
   uint64_t countSteps() const { return 4 + 3 * std::max<uint64_t>(targets.size(), 1); }
 };
 
-/// Where `mlsys tune` puts what it has measured for an instruction set: in the folder of the kernel
+/// What tables of tiles are for: the CPU's instruction set, or the GPU's family ("sm_80", "sm_90a").
+std::string getTilesIsa(const CompileTarget &target);
+/// Where `mlsys tune` puts what it has measured for one of these: in the folder of the kernel
 /// cache. Empty when there is no such folder.
 std::string getTilesPath(llvm::StringRef isa);
+
+/// What to compile for in order to run on a device of rt::DeviceOptions.
+CompileTarget getDeviceTarget(llvm::StringRef device);
 
 /// A program in memory. Paths of weight files in it are relative to the current folder, or absolute.
 struct CompiledModel {

@@ -12,11 +12,14 @@ namespace mlsys {
 
 /// What `mlsys tune` is asked for.
 struct TuneRequest {
-  /// The model; compiled for the CPU of this machine.
+  /// The model; compiled for `device`.
   CompileRequest compile;
-  /// Worker threads; 0: one a core.
+  /// What is measured: "cpu", "cuda", "cuda:N", or "host-cuda", which shows no more than that it works.
+  std::string device = "cpu";
+  /// CPU: worker threads; 0: one a core.
   int threads = 0;
-  /// In each round every size is varied around the best that is known.
+  /// CPU: in each round every size is varied around the best that is known. CUDA has one round of the best
+  /// tiles by model.
   int rounds = 1;
   /// Steps of each phase that are timed for each variation.
   int repetitions = 3;
