@@ -262,6 +262,8 @@ static int runTune(const TuneFlags &flags) {
   if (std::filesystem::exists(output))
     known = orThrow(TileTable::read(output));
   TuneResult result = orThrow(tuneModel(request, known ? &*known : nullptr));
+  for (const std::string &warning : result.warnings)
+    std::cerr << "warning: " << warning << "\n";
   if (llvm::Error error = result.table.write(output))
     throw rt::Error("{}", llvm::toString(std::move(error)));
   for (const TunedShape &shape : result.shapes) {

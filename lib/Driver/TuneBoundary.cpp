@@ -9,6 +9,7 @@
 #include "mlsys/CodeGen/CudaTarget.h"
 
 #include "runtime/CudaDevice.h"
+#include "runtime/Error.h"
 #include "runtime/LaunchProfile.h"
 #include "runtime/LanguageModel.h"
 #include "runtime/Program.h"
@@ -251,10 +252,19 @@ llvm::Error Tuner::runRound(int round) {
   for (int64_t candidate = 0; !onGpu() || candidate <= maxGpuCandidates; ++candidate) {
     if (request.progress)
       request.progress(round, candidate + 1);
-    llvm::Expected<std::unique_ptr<Workload>> workload = open(/*useTable=*/true, candidate);
-    if (!workload)
-      return workload.takeError();
-    auto measured = measure(**workload).byShape();
+    std::map<std::string, std::pair<std::string, double>> measured;
+    try {
+      llvm::Expected<std::unique_ptr<Workload>> workload = open(/*useTable=*/true, candidate);
+      if (!workload)
+        return workload.takeError();
+      measured = measure(**workload).byShape();
+    } catch (const rt::Error &error) {
+      // Such as tiles that NVRTC finds no registers for.
+      if (!onGpu() || candidate <= 1)
+        throw;
+      result.warnings.push_back("variation " + std::to_string(candidate + 1) + " is left out: " + error.what());
+      continue;
+    }
     if (candidate == 0)
       base = measured;
     if (best.empty())

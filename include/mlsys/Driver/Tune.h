@@ -42,6 +42,8 @@ struct TuneResult {
   std::vector<TunedShape> shapes;
   /// Seconds of one step of every phase by rule and with the table, measured in turns.
   double ruleSeconds = 0, tunedSeconds = 0;
+  /// Variations that could not be measured, and why.
+  std::vector<std::string> warnings;
 };
 llvm::Expected<TuneResult> tuneModel(const TuneRequest &request, const TileTable *known);
 
