@@ -144,6 +144,24 @@ func.func @launch_map_buffer(%x: memref<?xf32>) {
 
 // -----
 
+kernel.func @k(%x: memref<?xf32>) attributes {target = "cuda", kind = "loop"} { kernel.return }
+func.func @launch_extents(%x: memref<?xf32>) {
+  // expected-error @below {{has extents of no tensor map}}
+  kernel.launch @k(%x) writes [] grid affine_map<() -> (1)> symbols affine_map<() -> ()> {tensor_maps = array<i64: 0, 2, 64, 8>, tensor_extents = affine_map<() -> (64, 8, 64, 8)>} : memref<?xf32>
+  return
+}
+
+// -----
+
+kernel.func @decode_wgmma(%x: memref<?xf32>, %i: memref<?xi32>, %p: index) attributes {target = "cuda", kind = "attention"} {
+  // expected-error @below {{decode does not use wgmma}}
+  kernel.attention "decode" query(%x : memref<?xf32>) key(%x : memref<?xf32>) metadata(%i, %i : memref<?xi32>, memref<?xi32>)
+    extents(%p) result(%x : memref<?xf32>) {heads = 8 : i64, kv_heads = 2 : i64, head_dim = 64 : i64, page_size = 64 : i64, page_stride = 1 : i64, heads_per_block = 4 : i64, scale = 1.0 : f32, wgmma}
+  kernel.return
+}
+
+// -----
+
 kernel.func @wgmma_config(%n: index) attributes {target = "cuda", kind = "dot"} {
   // expected-error @below {{takes 4 constants instead of 3}}
   kernel.wgmma [1, 256, 4] : bf16 shape(%n, %n) columns [64] epilogues { ^bb0(%r: index, %c: index, %rs: index, %cs: index): }
