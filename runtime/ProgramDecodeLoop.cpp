@@ -42,8 +42,8 @@ struct Layout {
 };
 } // namespace
 
-size_t ProgramDecodeLoop::memoryBytes(const program::Function &function) {
-  return Layout(function.bucket(), *vocabularyOf(function)).bytes;
+size_t ProgramDecodeLoop::memoryBytes(const program::Function &function, int64_t requests) {
+  return Layout(requests, *vocabularyOf(function)).bytes;
 }
 
 bool ProgramDecodeLoop::supports(const program::Function &function) {
@@ -58,9 +58,9 @@ bool ProgramDecodeLoop::supports(const program::Function &function) {
 }
 
 /// The launches behind a decode function that choose the tokens of its requests.
-static std::vector<TailLaunch> sampling(const program::Function &decode, SampleKernels kernels, int64_t maxPages,
-                                        int64_t pageSize, void *memory) {
-  int64_t vocabulary = *vocabularyOf(decode), requests = decode.bucket();
+static std::vector<TailLaunch> sampling(const program::Function &decode, int64_t requests, SampleKernels kernels,
+                                        int64_t maxPages, int64_t pageSize, void *memory) {
+  int64_t vocabulary = *vocabularyOf(decode);
   Layout layout(requests, vocabulary);
   auto at = [&](size_t offset) {
     return TailLaunch::Argument{BufferKind::Temporary, 0, static_cast<char *>(memory) + offset};
@@ -87,20 +87,20 @@ static std::vector<TailLaunch> sampling(const program::Function &decode, SampleK
   return {part, step};
 }
 
-void ProgramDecodeLoop::prepare(Executor &executor, uint32_t function, SampleKernels kernels, int64_t pageSize,
-                                void *memory, int64_t maxPages) {
+void ProgramDecodeLoop::prepare(Executor &executor, uint32_t function, int64_t requests, SampleKernels kernels,
+                                int64_t pageSize, void *memory, int64_t maxPages) {
   const program::Function &decode = executor.function(function);
   StepBatch shapes;
   shapes.maxPages = maxPages;
-  StepInputs inputs(decode, shapes, decode.bucket(), decode.bucket());
-  executor.prepare(function, inputs.get(), sampling(decode, kernels, maxPages, pageSize, memory));
+  StepInputs inputs(decode, shapes, requests, requests);
+  executor.prepare(function, inputs.get(), sampling(decode, requests, kernels, maxPages, pageSize, memory));
 }
 
 ProgramDecodeLoop::ProgramDecodeLoop(Device &device, Executor &executor, uint32_t function, SampleKernels kernels,
                                      int64_t pageSize, void *memory, const StepBatch &first,
                                      std::span<const DeviceSampling> how)
     : device(device), executor(executor), index(function), requests(first.requests()), maxPages(first.maxPages),
-      tail(sampling(executor.function(function), kernels, maxPages, pageSize, memory)),
+      tail(sampling(executor.function(function), requests, kernels, maxPages, pageSize, memory)),
       chosen(static_cast<char *>(memory) + Layout(requests, *vocabularyOf(executor.function(function))).chosen) {
   device.upload(memory, how.data(), how.size_bytes());
   run(first);

@@ -26,14 +26,14 @@ struct SampleKernels {
 /// GPU, and only the chosen ids come back.
 class ProgramDecodeLoop : public DecodeLoop {
 public:
-  /// Bytes of device memory that the requests of a decode function need.
-  static size_t memoryBytes(const program::Function &function);
+  /// Bytes of device memory that so many requests of a decode function need.
+  static size_t memoryBytes(const program::Function &function, int64_t requests);
   /// Whether a loop can be made of a decode function.
   static bool supports(const program::Function &function);
 
   /// Gets ready for a loop of a decode function, while the device does other work.
-  static void prepare(Executor &executor, uint32_t function, SampleKernels kernels, int64_t pageSize, void *memory,
-                      int64_t maxPages);
+  static void prepare(Executor &executor, uint32_t function, int64_t requests, SampleKernels kernels, int64_t pageSize,
+                      void *memory, int64_t maxPages);
 
   /// Starts the first step. `memory` is device memory of memoryBytes() that nobody else uses.
   /// `device` and `executor` outlive this object.

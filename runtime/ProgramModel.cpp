@@ -121,9 +121,16 @@ private:
 
   std::unique_ptr<ProgramOnDevice> on;
   const program::TargetProgram &target;
+  /// A decode function takes `bucket` requests, or any number up to it.
+  struct Decode {
+    int64_t bucket;
+    uint32_t function;
+    bool anyNumber;
+    bool takes(int64_t requests) const { return anyNumber ? requests <= bucket : requests == bucket; }
+  };
   /// Function indices; decode ones by bucket.
   std::optional<uint32_t> prefill;
-  std::vector<std::pair<int64_t, uint32_t>> decodes;
+  std::vector<Decode> decodes;
   int64_t context = 0, vocabulary = 0, ids = 0, pages = 0, stepTokens = 1;
   bool encoder = false, everyToken = false;
   bool profiled = false;
@@ -341,7 +348,7 @@ ProgramLanguageModel::ProgramLanguageModel(std::unique_ptr<ProgramOnDevice> owne
   for (uint32_t i = 0; i < length(target.functions()); ++i)
     if (target.functions()->Get(i)->phase() != Phase::Plain)
       readFunction(i);
-  std::sort(decodes.begin(), decodes.end());
+  std::sort(decodes.begin(), decodes.end(), [](const Decode &a, const Decode &b) { return a.bucket < b.bucket; });
   if (!prefill && decodes.empty())
     throw Error("{} is no language model: it has no prefill or decode function",
                 on->program.name());
@@ -358,27 +365,28 @@ ProgramLanguageModel::ProgramLanguageModel(std::unique_ptr<ProgramOnDevice> owne
 void ProgramLanguageModel::reserveDecode() {
   int64_t widest = (context + pageSize() - 1) / pageSize();
   for (auto at = decodes.rbegin(); at != decodes.rend(); ++at) {
-    const program::Function &function = *target.functions()->Get(at->second);
+    const program::Function &function = *target.functions()->Get(at->function);
     std::map<std::string, int64_t> given;
     const program::Port &table = portWithRole(function, Role::BlockTable);
-    if (std::optional<uint32_t> symbol = asSymbol(*table.shape()->Get(1)))
-      given[function.symbols()->Get(*symbol)->name()->str()] = widest;
-    on->executor->reserve(at->second, typicalSymbols(function, given));
+    for (auto [dimension, value] : {std::pair(0, at->bucket), std::pair(1, widest)})
+      if (std::optional<uint32_t> symbol = asSymbol(*table.shape()->Get(dimension)))
+        given[function.symbols()->Get(*symbol)->name()->str()] = value;
+    on->executor->reserve(at->function, typicalSymbols(function, given));
   }
 }
 
 std::optional<ProgramLanguageModel::LoopParts> ProgramLanguageModel::loopParts(int64_t requests) {
   std::optional<SampleKernels> kernels = SampleKernels::find(target);
   auto found =
-      std::find_if(decodes.begin(), decodes.end(), [&](const auto &decode) { return decode.first == requests; });
+      std::find_if(decodes.begin(), decodes.end(), [&](const Decode &decode) { return decode.takes(requests); });
   const char *wanted = std::getenv("MLSYS_DEVICE_SAMPLING");
   if (!kernels || found == decodes.end() || profiled || (wanted && std::string_view(wanted) == "0") ||
-      !ProgramDecodeLoop::supports(*target.functions()->Get(found->second)))
+      !ProgramDecodeLoop::supports(*target.functions()->Get(found->function)))
     return std::nullopt;
   void *&memory = loopMemory[requests];
   if (!memory)
-    memory = on->device->allocate(ProgramDecodeLoop::memoryBytes(*target.functions()->Get(found->second)));
-  return LoopParts{found->second, *kernels, memory};
+    memory = on->device->allocate(ProgramDecodeLoop::memoryBytes(*target.functions()->Get(found->function), requests));
+  return LoopParts{found->function, *kernels, memory};
 }
 
 std::unique_ptr<DecodeLoop> ProgramLanguageModel::decode(const StepBatch &first,
@@ -395,7 +403,7 @@ void ProgramLanguageModel::prepareExpected() {
   if (requests == 0)
     return;
   if (std::optional<LoopParts> parts = loopParts(requests))
-    ProgramDecodeLoop::prepare(*on->executor, parts->function, parts->kernels, pageSize(), parts->memory, maxPages);
+    ProgramDecodeLoop::prepare(*on->executor, parts->function, requests, parts->kernels, pageSize(), parts->memory, maxPages);
 }
 
 /// Takes a function of phase prefill or decode into the model.
@@ -421,7 +429,7 @@ void ProgramLanguageModel::readFunction(uint32_t index) {
   everyToken = function.per_token();
   encoder = function.bidirectional();
   if (function.phase() == Phase::Decode)
-    decodes.emplace_back(function.bucket(), index);
+    decodes.push_back({function.bucket(), index, !asConstant(*portWithRole(function, Role::TokenIds).shape()->Get(0))});
   else
     prefill = index;
 }
@@ -522,11 +530,11 @@ void ProgramLanguageModel::step(const StepBatch &batch, std::span<float> logits)
       int64_t(logits.size()) != rows(tokens, requests) * vocabulary)
     throw Error("a step's arrays do not fit its {} tokens of {} requests", tokens, requests);
   if (tokens == requests) {
-    for (auto [bucket, function] : decodes) {
-      if (bucket == requests)
-        return call(function, batch, logits.data());
-      if (bucket > requests)
-        return callPadded(function, bucket, batch, logits);
+    for (const Decode &decode : decodes) {
+      if (decode.takes(requests))
+        return call(decode.function, batch, logits.data());
+      if (decode.bucket > requests)
+        return callPadded(decode.function, decode.bucket, batch, logits);
     }
   }
   if (!prefill)

@@ -45,17 +45,27 @@ private:
   void emitExpertTiles(const CudaDotPlan &plan, int64_t listOffset);
   /// Products with experts: one slot of blocks for each row instead of one for each expert.
   bool goesByRows() const {
-    std::optional<int64_t> rows = structure.rows.asConstant();
-    return rows && *rows <= structure.numExperts;
+    CudaRows rows = getCudaRows(kernel.fusion, structure.rows);
+    // When the rows vary, slots without one cost little.
+    return rows.most && *rows.most <= (rows.known ? 1 : 2) * structure.numExperts;
   }
   Value directLhs() const;
   void emitRowStatistics(Value row0, Value rows);
-  void emitGroup(const DotGroup &group, const CudaDotTile &tile, Value rows, Value row0, Value col0);
+  /// A dot group, its tile, and the numbers of its blocks.
+  struct Part {
+    const DotGroup *group;
+    const CudaDotTile *tile;
+    int64_t first, end;
+  };
+  void emitTogether(ArrayRef<Part> parts, Value block, Value rows, Value row0);
+  void forPart(ArrayRef<Part> parts, Value block, llvm::function_ref<void(const Part &)> emit);
+  Value firstColumn(const Part &part, Value block);
   BlockArgument rawRows() const;
   void bindRawRows(const CudaDotTile &tile);
   void emitPrepare(kernel::ContractOp contract, const CudaDotTile &tile, Value rows);
   void emitPrologue(kernel::ContractOp contract, Value row0);
-  void emitEpilogue(kernel::ContractOp contract, const DotGroup &group);
+  void emitEpilogue(kernel::ContractOp contract, ArrayRef<Part> parts, Value block);
+  void bindSums(const DotGroup &group, Value row0, Value col0);
   void emitOutput(const DotGroup &group, unsigned output, ValueRange tileArguments);
 
   KernelBuilder &kernel;
@@ -247,11 +257,8 @@ void DotLowering::emitOutput(const DotGroup &group, unsigned output, ValueRange 
   storeOutput(emitter, kernel, output, linear, width);
 }
 
-void DotLowering::emitEpilogue(kernel::ContractOp contract, const DotGroup &group) {
-  SmallVector<Type> types(4, builder.getIndexType());
-  SmallVector<Location> locs(4, loc);
-  Block *block = builder.createBlock(&contract.getEpilogue(), {}, types, locs);
-  Value row0 = block->getArgument(0), col0 = block->getArgument(1);
+/// The group's dots are the sums of the tile that begins at row0 and col0.
+void DotLowering::bindSums(const DotGroup &group, Value row0, Value col0) {
   for (int64_t product = 0; product < static_cast<int64_t>(group.dots.size()); ++product) {
     Value result = group.dots[product]->getResult(0);
     emitter.bind(result, [this, row0, col0, product, type = typeOf(result)](
@@ -269,25 +276,68 @@ void DotLowering::emitEpilogue(kernel::ContractOp contract, const DotGroup &grou
           row, column);
     });
   }
-  emitter.clearCache();
-  for (unsigned output : group.outputs)
-    emitOutput(group, output, block->getArguments());
 }
 
-void DotLowering::emitGroup(const DotGroup &group, const CudaDotTile &tile, Value rows, Value row0,
-                            Value col0) {
+void DotLowering::emitEpilogue(kernel::ContractOp contract, ArrayRef<Part> parts, Value number) {
+  SmallVector<Type> types(4, builder.getIndexType());
+  SmallVector<Location> locs(4, loc);
+  Block *block = builder.createBlock(&contract.getEpilogue(), {}, types, locs);
+  forPart(parts, number, [&](const Part &part) {
+    current = part.tile;
+    bindSums(*part.group, block->getArgument(0), block->getArgument(1));
+    emitter.clearCache();
+    for (unsigned output : part.group->outputs)
+      emitOutput(*part.group, output, block->getArguments());
+  });
+}
+
+/// Emits for each part what its blocks do.
+void DotLowering::forPart(ArrayRef<Part> parts, Value block, llvm::function_ref<void(const Part &)> emit) {
+  OpBuilder::InsertionGuard restore(builder);
+  for (const Part &part : parts.drop_back()) {
+    auto choice = scf::IfOp::create(builder, loc, math.less(block, math.constant(part.end)), /*withElseRegion=*/true);
+    builder.setInsertionPointToStart(choice.thenBlock());
+    emit(part);
+    builder.setInsertionPointToStart(choice.elseBlock());
+  }
+  emit(parts.back());
+}
+
+Value DotLowering::firstColumn(const Part &part, Value block) {
+  Value number = math.sub(block, math.constant(part.first));
+  if (!part.tile->half)
+    return math.mul(number, part.tile->columns);
+  // Blocks stand side by side in the first half of a group of mixed columns.
+  int64_t columns = part.tile->columns / 2, inHalf = part.tile->half / columns;
+  return math.add(math.mul(math.div(number, inHalf), part.group->mixing), math.mul(math.mod(number, inHalf), columns));
+}
+
+/// One contraction for parts with equal constants: a block chooses the weights of its part, and the epilogue.
+void DotLowering::emitTogether(ArrayRef<Part> parts, Value block, Value rows, Value row0) {
+  auto choose = [&](llvm::function_ref<Value(const Part &)> of) {
+    Value chosen = of(parts.back());
+    for (const Part &part : llvm::reverse(parts.drop_back()))
+      if (Value other = of(part); other != chosen)
+        chosen = arith::SelectOp::create(builder, loc, math.less(block, math.constant(part.end)), other, chosen);
+    return chosen;
+  };
+  const CudaDotTile &tile = *parts.front().tile;
   SmallVector<Value> weights;
-  for (Operation *dot : group.dots)
-    weights.push_back(kernel.bufferOf(cast<BlockArgument>(getRight(dot))));
-  Value lhs = directLhs(), offset;
+  for (size_t product = 0; product < parts.front().group->dots.size(); ++product)
+    weights.push_back(choose([&](const Part &part) {
+      return kernel.bufferOf(cast<BlockArgument>(getRight(part.group->dots[product])));
+    }));
+  Value columns = choose([&](const Part &part) { return math.constant(part.group->columns); });
+  Value col0 = choose([&](const Part &part) { return firstColumn(part, block); });
+  Value lhs = directLhs(), offset, half;
   if (expert)
-    offset = math.mul(expert, group.columns * structure.contracted);
+    offset = math.mul(math.mul(expert, structure.contracted), columns);
+  if (llvm::any_of(parts, [](const Part &part) { return part.tile->half; }))
+    half = choose([&](const Part &part) { return math.constant(part.tile->half); });
   auto contract = kernel::ContractOp::create(
-      builder, loc, tile.method, tile.config, weights, lhs, rowList,
-      structure.rowsPerLeft, offset, rows, math.constant(group.columns),
+      builder, loc, tile.method, tile.config, weights, lhs, rowList, structure.rowsPerLeft, offset, half, rows, columns,
       math.constant(structure.contracted), row0, col0);
   OpBuilder::InsertionGuard guard(builder);
-  current = &tile;
   if (isMma && !structure.experts)
     emitPrepare(contract, tile, rows);
   if (!lhs) {
@@ -299,36 +349,34 @@ void DotLowering::emitGroup(const DotGroup &group, const CudaDotTile &tile, Valu
   }
   if (BlockArgument raw = isMma ? rawRows() : BlockArgument())
     emitter.unbind(raw);
-  emitEpilogue(contract, group);
+  emitEpilogue(contract, parts, block);
 }
 
 /// The tiles of one block of rows: `columnDim` of the block's number counts the column blocks of all groups.
 void DotLowering::emitGroups(const CudaDotPlan &plan, Value rows, Value row0) {
   Value block = kernel::BlockIdOp::create(builder, loc, builder.getIndexType(), columnDim);
+  SmallVector<SmallVector<Part>> together;
   int64_t blocks = 0;
   for (auto [group, tile] : llvm::zip_equal(structure.groups, plan.tiles)) {
-    int64_t count = llvm::divideCeil(group.columns, tile.columns);
-    Value number = math.sub(block, math.constant(blocks)), col0 = math.mul(number, tile.columns);
-    if (tile.half) {
-      // Blocks stand side by side in the first half of a group of mixed columns.
-      int64_t columns = tile.columns / 2, inHalf = tile.half / columns;
-      col0 = math.add(math.mul(math.div(number, inHalf), group.mixing),
-                      math.mul(math.mod(number, inHalf), columns));
-    }
-    if (structure.groups.size() == 1) {
-      emitGroup(group, tile, rows, row0, col0);
-    } else {
-      Value mine = arith::AndIOp::create(
-          builder, loc,
-          arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::uge, block, math.constant(blocks)),
-          arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ult, block, math.constant(blocks + count)));
-      auto guard = scf::IfOp::create(builder, loc, mine, /*withElseRegion=*/false);
-      OpBuilder::InsertionGuard restore(builder);
-      builder.setInsertionPointToStart(guard.thenBlock());
-      emitGroup(group, tile, rows, row0, col0);
-    }
-    blocks += count;
+    int64_t first = blocks;
+    blocks += llvm::divideCeil(group.columns, tile.columns);
+    auto isSame = [&](const Part &other) {
+      return other.tile->method == tile.method && other.tile->config == tile.config &&
+             other.group->dots.size() == group.dots.size();
+    };
+    if (together.empty() || !isSame(together.back().front()))
+      together.emplace_back();
+    together.back().push_back({&group, &tile, first, blocks});
   }
+  OpBuilder::InsertionGuard restore(builder);
+  for (ArrayRef<Part> parts : ArrayRef(together).drop_back()) {
+    auto choice = scf::IfOp::create(builder, loc, math.less(block, math.constant(parts.back().end)),
+                                    /*withElseRegion=*/true);
+    builder.setInsertionPointToStart(choice.thenBlock());
+    emitTogether(parts, block, rows, row0);
+    builder.setInsertionPointToStart(choice.elseBlock());
+  }
+  emitTogether(together.back(), block, rows, row0);
 }
 
 void DotLowering::emitExpertTiles(const CudaDotPlan &plan, int64_t listOffset) {
@@ -378,9 +426,14 @@ FailureOr<CudaDotPlan> DotLowering::planTiles() {
   if (structure.experts) {
     // Rows are not spread evenly: twice the mean, but no more than there are tokens.
     int64_t chosen = std::max<int64_t>(1, typeOf(structure.experts).getShape().back());
-    int64_t tokens = std::max<int64_t>(1, llvm::divideCeil(rows.count, chosen));
+    auto ofExpert = [&](int64_t rows) {
+      int64_t tokens = std::max<int64_t>(1, llvm::divideCeil(rows, chosen));
+      return std::clamp<int64_t>(llvm::divideCeil(2 * rows, structure.numExperts), 1, tokens);
+    };
     count = std::min(rows.count, structure.numExperts);
-    rows.count = std::clamp<int64_t>(llvm::divideCeil(2 * rows.count, structure.numExperts), 1, tokens);
+    rows.count = ofExpert(rows.count);
+    if (rows.most)
+      rows.most = ofExpert(*rows.most);
   }
   auto argument = dyn_cast<BlockArgument>(behindReshapes(structure.lhs));
   bool direct = argument && typeOf(argument).getElementType() == element;
@@ -410,8 +463,8 @@ LogicalResult DotLowering::run(LaunchShape &launch) {
   if (structure.experts) {
     emitExpertTiles(*plan, sharedBytes);
     sharedBytes += llvm::alignTo(tileRows * 4, 16);
-    rowBlocks = getAffineConstantExpr(
-        goesByRows() ? *structure.rows.asConstant() : structure.numExperts, context);
+    rowBlocks = goesByRows() ? toLaunchExpr(kernel.fusion, structure.rows)
+                             : getAffineConstantExpr(structure.numExperts, context);
   } else {
     if (!structure.reductions.empty()) {
       ReduceOp reduce = structure.reductions.front();

@@ -122,7 +122,10 @@ LogicalResult CudaPrinter::printKernelOp(kernel::ContractOp op) {
       << name(op.getK()) << ", ";
   if (!gemv)
     out << "(int)" << name(op.getRow0()) << ", ";
-  out << "(int)" << name(op.getCol0()) << ",\n";
+  out << "(int)" << name(op.getCol0()) << ",";
+  if (mma)
+    out << " (int)" << (op.getHalf() ? name(op.getHalf()) : "0") << ",";
+  out << "\n";
 
   if (mma && op.getPrepare().empty()) {
     line() << "[] {},\n";

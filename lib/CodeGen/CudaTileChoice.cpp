@@ -19,10 +19,16 @@ using namespace mlsys::graph;
 
 CudaRows mlsys::getCudaRows(FusionOp fusion, const DimExpr &rows) {
   if (std::optional<int64_t> known = rows.asConstant())
-    return {*known, true};
+    return {*known, true, known};
   auto function = fusion->getParentOfType<func::FuncOp>();
+  std::optional<int64_t> most = rows.upperBound([&](StringRef name) -> std::optional<int64_t> {
+    SymbolAttr symbol = getSymbol(function, name);
+    if (!symbol || symbol.getMax() < 0)
+      return std::nullopt;
+    return symbol.getMax();
+  });
   int64_t typical = rows.evaluate([&](StringRef name) { return getSymbolHint(function, name); });
-  return {std::max<int64_t>(1, typical), false};
+  return {std::max<int64_t>(1, typical), false, most};
 }
 
 // Sources: NVIDIA's architecture white papers. A100: 1.41 GHz, 312 TFLOP/s, 5120 bytes a clock from L2, 1555 GB/s.
@@ -49,10 +55,11 @@ std::string mlsys::printCudaShape(const FusionStructure &structure, CudaRows row
     dots = std::max(dots, group.dots.size());
     mixing = std::max(mixing, group.mixing);
   }
+  bool few = !rows.known && rows.most && *rows.most <= maxGemvRows;
   Operation *dot = structure.groups.front().dots.front();
   std::string text =
-      llvm::formatv("dot rows={0}{1} columns={2} contracted={3} dots={4} lhs={5} rhs={6}", rows.count,
-                    rows.known ? "" : "?", columns, structure.contracted, dots, nameOf(structure.lhs),
+      llvm::formatv("dot rows{0}{1}{2} columns={3} contracted={4} dots={5} lhs={6} rhs={7}", few ? "<=" : "=",
+                    few ? *rows.most : rows.count, rows.known || few ? "" : "?", columns, structure.contracted, dots, nameOf(structure.lhs),
                     nameOf(getRight(dot)))
           .str();
   if (mixing > 1)

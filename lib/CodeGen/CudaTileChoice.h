@@ -9,7 +9,7 @@
 // while `mlsys tune` measures, another of the best few. Shapes and tiles have text forms:
 //
 //   dot rows=512? columns=6144 contracted=4096 dots=1 lhs=bf16 rhs=bf16 mixing=128
-//       ('?': a hint, the number of rows is open)
+//       ('?': a hint, the number of rows is open; "rows<=8": any number up to a small one)
 //   mma rows=128 columns=128 step=32 stages=4 warps_m=2 warps_n=2
 //
 // Tiles never change results: sums go through K in order, whatever the tile.
@@ -23,10 +23,15 @@
 
 namespace mlsys {
 
+/// Rows up to which a block keeps all of them in registers and reads weights once.
+constexpr int64_t maxGemvRows = 16;
+
 /// What tile choice knows of the rows of a fusion: their number, or that at the hints of its symbols.
 struct CudaRows {
   int64_t count = 1;
   bool known = false;
+  /// No more than these; nothing when there is no bound.
+  std::optional<int64_t> most;
 };
 CudaRows getCudaRows(graph::FusionOp fusion, const graph::DimExpr &rows);
 

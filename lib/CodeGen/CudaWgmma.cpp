@@ -23,8 +23,6 @@ using namespace mlsys::graph;
 
 static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
 
-/// Rows up to which gemv keeps all of them in registers.
-static constexpr int64_t maxGemvRows = 16;
 /// Columns of a tile in shared memory: K of a step.
 static constexpr int64_t stepColumns = 64;
 static constexpr int64_t maxStages = 8, maxSwappedStages = 16;
@@ -139,8 +137,8 @@ std::optional<WgmmaPlan> mlsys::selectWgmma(KernelBuilder &kernel, const CudaTar
   // Rows of the maps are multiples of 16 bytes.
   if ((!element.isBF16() && !element.isF16()) || structure.contracted % 8 != 0 || structure.contracted < 8)
     return std::nullopt;
-  std::optional<int64_t> rows = structure.rows.asConstant();
-  if (rows && *rows <= maxGemvRows)
+  CudaRows all = getCudaRows(kernel.fusion, structure.rows);
+  if (all.most && *all.most <= maxGemvRows)
     return std::nullopt;
   int64_t products = structure.groups.front().dots.size(), mixing = 1;
   for (const DotGroup &group : structure.groups) {
@@ -153,10 +151,9 @@ std::optional<WgmmaPlan> mlsys::selectWgmma(KernelBuilder &kernel, const CudaTar
     }
     mixing = std::lcm(mixing, group.mixing);
   }
-  CudaRows all = getCudaRows(kernel.fusion, structure.rows);
   SmallVector<WgmmaCandidate> candidates;
-  if (rows && *rows <= 128)
-    listSwapped(candidates, structure, products, mixing, *rows, target);
+  if (all.known && all.count <= 128)
+    listSwapped(candidates, structure, products, mixing, all.count, target);
   if (candidates.empty())
     listTiles(candidates, structure, products, mixing, all.count, target);
   if (candidates.empty())

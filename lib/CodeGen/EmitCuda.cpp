@@ -402,11 +402,11 @@ static int64_t countBlocks(kernel::FuncOp function, int64_t threads) {
   function.walk([&](kernel::ContractOp contract) {
     (contract.getMethod() == "gemv_mma" ? mma : other) = true;
   });
-  // Lists of rows, and several products that read rows straight from memory, need more registers.
-  int64_t direct = 0;
+  // Lists of rows, and weights that a block chooses among, need more registers.
   function.walk([&](kernel::CollectRowsOp) { other = true; });
-  function.walk([&](kernel::ContractOp contract) { direct += contract.getLhs() != nullptr; });
-  other |= direct > 1;
+  function.walk([&](kernel::ContractOp contract) {
+    other |= contract.getWeights().front().getDefiningOp<arith::SelectOp>() != nullptr;
+  });
   return mma && !other ? std::max<int64_t>(1, 512 / threads) : 1;
 }
 

@@ -94,10 +94,11 @@ OutlinedKernel *KernelOutliner::outline(FusionOp fusion) {
   return &candidates.emplace_back(std::move(entry))->kernel;
 }
 
-/// Everything of a function but its name and body.
+/// Everything of a function but its name, its body, and for which shape its tiles were chosen.
 static DictionaryAttr getOtherAttributes(kernel::FuncOp function) {
   NamedAttrList attributes(function->getAttrDictionary());
   attributes.erase(SymbolTable::getSymbolAttrName());
+  attributes.erase(kernel::tilesAttrName);
   return attributes.getDictionary(function.getContext());
 }
 

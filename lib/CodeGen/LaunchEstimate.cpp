@@ -26,20 +26,22 @@ static DimExpr cachedKeys(PagedAttentionOp attention) {
 }
 
 /// The bytes of the matrices that are read of a right side of products with experts, when so few
-/// experts are chosen that not all are; nothing for other arguments.
+/// experts are typically chosen that not all are; nothing for other arguments.
 static std::optional<DimExpr> chosenExpertBytes(BlockArgument argument) {
-  std::optional<int64_t> chosen;
+  DimExpr chosen;
   for (OpOperand &use : argument.getUses()) {
     auto dot = dyn_cast<ExpertDotOp>(use.getOwner());
     if (!dot || use.get() != dot.getRhs())
       return std::nullopt;
-    chosen = getNumElements(typeOf(dot.getExperts())).asConstant();
+    chosen = getNumElements(typeOf(dot.getExperts()));
   }
   RankedTensorType type = typeOf(argument);
-  if (!chosen || *chosen >= type.getDimSize(0))
+  auto function = argument.getOwner()->getParentOp()->getParentOfType<func::FuncOp>();
+  int64_t typical = chosen.evaluate([&](StringRef name) { return getSymbolHint(function, name); });
+  if (argument.use_empty() || typical >= type.getDimSize(0))
     return std::nullopt;
   SmallVector<DimExpr> dims = getDims(type);
-  dims.front() = DimExpr::constant(*chosen);
+  dims.front() = chosen;
   return bytesOf(getTensorType(dims, type.getElementType()));
 }
 

@@ -10,6 +10,8 @@
 #include "mlsys/CodeGen/Passes.h"
 #include "mlsys/CodeGen/TileTable.h"
 
+#include "llvm/ADT/SetVector.h"
+
 namespace mlsys {
 #define GEN_PASS_DEF_LOWERTOKERNEL
 #include "mlsys/CodeGen/Passes.h.inc"
@@ -64,6 +66,49 @@ static void normalizeInputs(FusionOp fusion) {
     body.eraseArgument(index);
     fusion.getInputsMutable().erase(index);
   }
+}
+
+/// Operations of the body stand right before their first use, inputs in the order of their uses: so fusions that compute
+/// the same have equal bodies, whatever the order in which their operations were found.
+static void sortBody(FusionOp fusion) {
+  Block &body = fusion.getBody().front();
+  Operation *yield = body.getTerminator();
+  SetVector<Operation *> placed;
+  SetVector<unsigned> inputs;
+  // An operation and the next of its operands to visit.
+  SmallVector<std::pair<Operation *, unsigned>> path{{yield, 0}};
+  while (!path.empty()) {
+    auto &[op, next] = path.back();
+    if (next == op->getNumOperands()) {
+      placed.insert(op);
+      path.pop_back();
+      continue;
+    }
+    Value operand = op->getOperand(next++);
+    if (auto argument = dyn_cast<BlockArgument>(operand))
+      inputs.insert(argument.getArgNumber());
+    else if (Operation *source = operand.getDefiningOp(); !placed.contains(source))
+      path.push_back({source, 0});
+  }
+  // A body with an operation that nothing uses is an error for its kind to report.
+  if (placed.size() != body.getOperations().size())
+    return;
+  for (Operation *op : placed)
+    if (op != yield)
+      op->moveBefore(yield);
+  unsigned count = body.getNumArguments();
+  for (unsigned index = 0; index < count; ++index)
+    inputs.insert(index);
+  if (llvm::is_sorted(inputs.getArrayRef()))
+    return;
+  SmallVector<Value> sources;
+  for (unsigned old : inputs) {
+    BlockArgument argument = body.getArgument(old);
+    sources.push_back(fusion.getInputs()[old]);
+    argument.replaceAllUsesWith(body.addArgument(argument.getType(), argument.getLoc()));
+  }
+  body.eraseArguments(0, count);
+  fusion.getInputsMutable().assign(sources);
 }
 
 /// A fusion that copies a tensor.
@@ -361,8 +406,10 @@ LogicalResult FunctionLowering::lowerOp(Operation &op) {
 LogicalResult FunctionLowering::run() {
   if (!old.getBody().hasOneBlock())
     return old.emitOpError("has more than one block");
-  for (auto fusion : old.getOps<FusionOp>())
+  for (auto fusion : old.getOps<FusionOp>()) {
     normalizeInputs(fusion);
+    sortBody(fusion);
+  }
   separateResults(old);
   if (failed(createFunction()))
     return failure();

@@ -30,11 +30,33 @@ static constexpr int64_t maxBlockColumns = 256;
 namespace {
 /// What the groups of a fusion have in common.
 struct Shape {
-  int64_t rows, contracted, warps;
+  /// As many as a block has room for, and as many as are expected.
+  int64_t rows, typical;
+  int64_t contracted, warps;
   bool direct;
+  int64_t leftInputs;
   int64_t highRows() const { return rows > 8 ? 2 : 1; }
 };
 } // namespace
+
+/// How many elements of tensors that have some for each element of the left side (other inputs are shared by its rows)
+/// one element of the left side is computed from.
+static int64_t countLeftInputs(const FusionStructure &structure) {
+  int64_t count = 0;
+  DimExpr elements = structure.rows * DimExpr::constant(structure.contracted);
+  SmallVector<Value> work{structure.lhs};
+  llvm::DenseSet<Value> seen;
+  while (!work.empty()) {
+    Value value = work.pop_back_val();
+    if (!isa<RankedTensorType>(value.getType()) || !seen.insert(value).second)
+      continue;
+    if (Operation *op = value.getDefiningOp())
+      work.append(op->operand_begin(), op->operand_end());
+    else if (std::optional<DimExpr> each = getNumElements(cast<RankedTensorType>(value.getType())).divideBy(elements))
+      count += each->asConstant().value_or(2);
+  }
+  return count;
+}
 
 /// A function of K alone, since the order of the sums depends on it: warps that have at least a group
 /// of 128 elements each.
@@ -53,6 +75,9 @@ static std::optional<CudaDotTile> makeTile(const FusionStructure &structure, con
   int64_t unroll = llvm::bit_floor(static_cast<uint64_t>(std::max<int64_t>(1, 4 / (wide * products))));
   if (shape.direct && shape.highRows() == 2)
     unroll = 1; // the registers hold twice as many rows
+  // What computes the left side while the first weights come needs registers, too.
+  if (shape.leftInputs > 1)
+    unroll = std::min<int64_t>(unroll, 2);
   CudaDotTile tile;
   tile.method = "gemv_mma";
   int64_t least = fragmentColumns * wide;
@@ -69,7 +94,7 @@ static std::optional<CudaDotTile> makeTile(const FusionStructure &structure, con
   tile.columns = least * tiles;
   if (tile.columns > maxBlockColumns)
     return std::nullopt;
-  for (int64_t constant : {shape.rows, wide, tiles, shape.warps, unroll, tile.half})
+  for (int64_t constant : {shape.rows, wide, tiles, shape.warps, unroll})
     tile.config.push_back(static_cast<int32_t>(constant));
   // As in GemvMmaConfig.
   int64_t groups = llvm::divideCeil(shape.contracted, 32);
@@ -108,7 +133,7 @@ static double estimateTime(const FusionStructure &structure, const Shape &shape,
   }
   int64_t together = std::max<int64_t>(1, std::min(512 / plan.threads, target.sharedBytes / (plan.sharedBytes + 1536)));
   int64_t slots = target.multiprocessors * together;
-  double start = ofStart + (shape.direct ? 0 : shape.rows * shape.contracted * 2 / ofMultiprocessor);
+  double start = ofStart + (shape.direct ? 0 : shape.typical * shape.contracted * 2 / ofMultiprocessor);
   double rounds = static_cast<double>(llvm::divideCeil(blocks, slots));
   // Starts are hidden behind the other blocks of the multiprocessor.
   double starts = start * (1 + (rounds - 1) / together);
@@ -118,12 +143,13 @@ static double estimateTime(const FusionStructure &structure, const Shape &shape,
   return starts + bytes / ofMemory + idle;
 }
 
-SmallVector<CudaDotCandidate> mlsys::listGemvMmaPlans(const FusionStructure &structure, int64_t rows, bool direct,
+SmallVector<CudaDotCandidate> mlsys::listGemvMmaPlans(const FusionStructure &structure, CudaRows rows, bool direct,
                                                      const CudaTarget &target) {
   SmallVector<CudaDotCandidate> candidates;
   if (structure.contracted % 8 != 0 || structure.contracted > (1 << 20))
     return candidates;
-  Shape shape{rows, structure.contracted, selectWarps(structure.contracted), direct};
+  Shape shape{*rows.most, std::min(rows.count, *rows.most), structure.contracted, selectWarps(structure.contracted), direct,
+              countLeftInputs(structure)};
   for (int64_t tiles : {1, 2, 3, 4, 6, 8}) {
     std::optional<CudaDotPlan> plan = makePlan(structure, shape, tiles);
     // What the caller adds: reductions and lists of rows.

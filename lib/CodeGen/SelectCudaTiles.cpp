@@ -14,8 +14,6 @@ using namespace mlir;
 using namespace mlsys;
 using namespace mlsys::graph;
 
-/// Rows up to which a block keeps all of them in registers and reads weights once.
-static constexpr int64_t maxGemvRows = 16;
 /// Sums that a thread can hold beside what it loads without spilling.
 static constexpr int64_t maxThreadSums = 64;
 static constexpr int64_t maxTileColumns = 256;
@@ -79,11 +77,11 @@ static std::optional<CudaDotPlan> planSimt(const FusionStructure &structure) {
 SmallVector<CudaDotCandidate> mlsys::listCudaPlans(const FusionStructure &structure, Type element, CudaRows rows,
                                                    int64_t count, bool direct, const CudaTarget &target) {
   SmallVector<CudaDotCandidate> candidates;
-  bool few = rows.known && rows.count >= 1 && rows.count <= maxGemvRows;
+  bool few = rows.most && *rows.most >= 1 && *rows.most <= maxGemvRows;
   if (few && !element.isF32() && (direct || !structure.experts))
-    candidates = listGemvMmaPlans(structure, rows.count, direct, target);
+    candidates = listGemvMmaPlans(structure, rows, direct, target);
   if (few && candidates.empty())
-    if (std::optional<CudaDotPlan> plan = planGemv(structure, rows.count))
+    if (std::optional<CudaDotPlan> plan = planGemv(structure, *rows.most))
       candidates.push_back({{"gemv", 0}, *plan});
   if (!candidates.empty())
     return candidates;

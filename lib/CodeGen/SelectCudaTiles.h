@@ -13,7 +13,7 @@ namespace mlsys {
 struct CudaDotTile {
   /// "gemv_mma", "gemv" or "matmul", as in kernel.contract.
   llvm::StringRef method = "matmul";
-  /// gemv_mma: rows, tiles at once, tiles one after the other, warps, unroll, half. gemv: rows, BN,
+  /// gemv_mma: rows, tiles at once, tiles one after the other, warps, unroll. gemv: rows, BN,
   /// warps, chunk. matmul: BM, BN, BK, stages, warpsM, warpsN.
   llvm::SmallVector<int32_t> config;
   /// BN: a multiple of the group's mixing, unless `half` is not 0.
@@ -39,15 +39,15 @@ struct CudaDotCandidate : CudaCandidate {
   CudaDotPlan plan;
 };
 
-/// The plans that are possible, by shape, type and target alone: of gemv when `rows` is known and small, of matmul
+/// The plans that are possible, by shape, type and target alone: of gemv when the rows are known to be few, of matmul
 /// otherwise. `element` is f32, f16 or bf16; `count`: so many matrices have `rows` rows each (experts); `direct`: the
 /// left side is a buffer of this type. None when a group mixes more columns than a tile has.
 llvm::SmallVector<CudaDotCandidate> listCudaPlans(const graph::FusionStructure &structure, mlir::Type element,
                                                   CudaRows rows, int64_t count, bool direct,
                                                   const CudaTarget &target);
 
-/// Those of gemv_mma.cuh; none when they do not suit. `rows` is at most 16.
-llvm::SmallVector<CudaDotCandidate> listGemvMmaPlans(const graph::FusionStructure &structure, int64_t rows,
+/// Those of gemv_mma.cuh; none when they do not suit. There are at most 16 rows.
+llvm::SmallVector<CudaDotCandidate> listGemvMmaPlans(const graph::FusionStructure &structure, CudaRows rows,
                                                      bool direct, const CudaTarget &target);
 
 /// Those of matmul.cuh for 16-bit floats.

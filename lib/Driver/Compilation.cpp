@@ -15,6 +15,7 @@
 #include "runtime/KernelCache.h"
 
 #include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/Verifier.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
 #include "mlir/Parser/Parser.h"
@@ -260,13 +261,17 @@ llvm::Error Compilation::runStage(Stage stage, ModuleOp module, const CompileTar
     }
   }
   PassManager passes(&context, ModuleOp::getOperationName());
-  passes.enableVerifier(true);
+  // Each stage ends with -mlsys-verify-stage, and is verified once after it.
+  passes.enableVerifier(false);
   if (failed(buildPipeline(stage, options, passes)))
     return llvm::createStringError("this build of mlsys cannot do the stage '" +
                                    stringifyStage(stage) + "' for " + target.str());
   bool code = stage == Stage::Emit && target.device == "cpu";
   if (llvm::Error error = collect(
-          [&] { return code ? addCode(module, target, passes) : passes.run(module); }))
+          [&] {
+            LogicalResult result = code ? addCode(module, target, passes) : passes.run(module);
+            return success(succeeded(result) && succeeded(verify(module)));
+          }))
     return error;
   return dump(stage, module, target);
 }

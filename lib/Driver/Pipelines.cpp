@@ -62,7 +62,8 @@ std::string mlsys::getPipelineText(Stage stage, const PipelineOptions &options) 
     break;
   }
   case Stage::Fuse:
-    passes = "func.func(mlsys-fuse{target=" + options.target + "})";
+    passes = std::string(options.target == "cuda" ? "mlsys-join-decode," : "") +
+             "func.func(mlsys-fuse{target=" + options.target + "})";
     break;
   case Stage::Kernel:
     passes = "mlsys-lower-to-kernel{target=" + options.target +

@@ -6,6 +6,7 @@
 
 #include "mlsys/IR/DimExpr.h"
 
+#include "llvm/Support/MathExtras.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringExtras.h"
 
@@ -53,6 +54,10 @@ static std::optional<DimExpr> parseProduct(llvm::StringRef text) {
 }
 
 std::optional<DimExpr> DimExpr::parse(llvm::StringRef text) {
+  // Most extents are one symbol.
+  if (!text.empty() && llvm::isAlpha(text.front()) &&
+      llvm::all_of(text, [](char c) { return llvm::isAlnum(c) || c == '_'; }))
+    return symbol(text);
   DimExpr sum;
   llvm::SmallVector<llvm::StringRef> parts;
   text.split(parts, '+');
@@ -174,6 +179,24 @@ int64_t DimExpr::evaluate(llvm::function_ref<int64_t(llvm::StringRef)> value) co
     for (const std::string &name : monomial)
       product *= value(name);
     sum += product;
+  }
+  return sum;
+}
+
+std::optional<int64_t>
+DimExpr::upperBound(llvm::function_ref<std::optional<int64_t>(llvm::StringRef)> maximum) const {
+  int64_t sum = 0;
+  for (const auto &[monomial, coefficient] : terms) {
+    if (coefficient < 0)
+      return std::nullopt;
+    int64_t product = coefficient;
+    for (const std::string &name : monomial) {
+      std::optional<int64_t> most = maximum(name);
+      if (!most || llvm::MulOverflow(product, *most, product))
+        return std::nullopt;
+    }
+    if (llvm::AddOverflow(sum, product, sum) || sum >= int64_t(1) << 62)
+      return std::nullopt;
   }
   return sum;
 }

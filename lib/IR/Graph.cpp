@@ -6,6 +6,7 @@
 
 #include "mlsys/IR/Graph.h"
 
+#include "mlir/IR/AttrTypeSubElements.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -291,6 +292,26 @@ SymbolAttr mlsys::graph::getSymbol(func::FuncOp function, StringRef name) {
     if (symbol.getName() == name)
       return symbol;
   return {};
+}
+
+void mlsys::graph::substituteSymbols(func::FuncOp function,
+                                     llvm::function_ref<std::optional<DimExpr>(StringRef)> replacement) {
+  AttrTypeReplacer replacer;
+  replacer.addReplacement([&](RankedTensorType type) -> std::optional<Type> {
+    SmallVector<DimExpr> dims;
+    for (const DimExpr &dim : getDims(type))
+      dims.push_back(dim.substitute(replacement));
+    if (llvm::equal(dims, getDims(type)))
+      return type;
+    return getTensorType(dims, type.getElementType());
+  });
+  replacer.recursivelyReplaceElementsIn(function, /*replaceAttrs=*/true, /*replaceLocs=*/false,
+                                        /*replaceTypes=*/true);
+  SmallVector<Attribute> symbols;
+  for (SymbolAttr symbol : getSymbols(function))
+    if (!replacement(symbol.getName()))
+      symbols.push_back(symbol);
+  function->setAttr(symbolsAttrName, ArrayAttr::get(function.getContext(), symbols));
 }
 
 int64_t mlsys::graph::getSymbolHint(func::FuncOp function, StringRef name) {

@@ -135,7 +135,7 @@ LogicalResult ContractOp::verify() {
   bool gemv = getMethod() == "gemv", mma = getMethod() == "gemv_mma";
   if (!gemv && !mma && getMethod() != "matmul")
     return emitOpError("method '") << getMethod() << "' is not matmul, gemv or gemv_mma";
-  size_t numConstants = gemv ? 4 : 6;
+  size_t numConstants = gemv ? 4 : mma ? 5 : 6;
   if (getConfig().size() != numConstants)
     return emitOpError() << getMethod() << " takes " << numConstants << " constants instead of "
                          << getConfig().size();
@@ -147,6 +147,8 @@ LogicalResult ContractOp::verify() {
     return emitOpError("needs either a left side or a prologue");
   if (!mma && !getPrepare().empty())
     return emitOpError() << getMethod() << " prepares nothing";
+  if (!mma && getHalf())
+    return emitOpError() << getMethod() << " has no tiles in halves";
   if (getRows() && !getLhs())
     return emitOpError("lists rows of a left side that it does not have");
   return success();

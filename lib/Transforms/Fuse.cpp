@@ -69,7 +69,7 @@ public:
 
 private:
   bool isCheap(const FusionGroup &group) const;
-  double savedTime(unsigned producer, unsigned consumer, bool duplicate);
+  double savedTime(unsigned producer, unsigned consumer, size_t numConsumers, bool duplicate);
   void pushEdge(unsigned producer, unsigned consumer);
   void pushEdgesOf(unsigned id);
   /// Why the edge cannot be merged; empty when it can.
@@ -137,10 +137,9 @@ bool Fuser::isCheap(const FusionGroup &group) const {
          (read <= cost.bytes(result) || operations == 0);
 }
 
-double Fuser::savedTime(unsigned producer, unsigned consumer, bool duplicate) {
+double Fuser::savedTime(unsigned producer, unsigned consumer, size_t numConsumers, bool duplicate) {
   FusionGroup &from = groups[producer], &to = groups[consumer];
   llvm::SetVector<Value> read = FusionGroups::inputsOf(to.ops);
-  size_t numConsumers = groups.consumers(producer).size();
   double saved = cost.getMachine().launch / (duplicate ? numConsumers : 1);
   for (Value output : groups.outputs(producer)) {
     if (!read.contains(output))
@@ -185,9 +184,9 @@ void Fuser::pushEdge(unsigned producer, unsigned consumer) {
   candidate.consumer = consumer;
   candidate.producerVersion = groups[producer].version;
   candidate.consumerVersion = groups[consumer].version;
-  bool shared = groups.consumers(producer).size() > 1;
-  candidate.duplicate = shared && isCheap(groups[producer]);
-  candidate.saved = savedTime(producer, consumer, candidate.duplicate);
+  size_t numConsumers = groups.consumers(producer).size();
+  candidate.duplicate = numConsumers > 1 && isCheap(groups[producer]);
+  candidate.saved = savedTime(producer, consumer, numConsumers, candidate.duplicate);
   if (candidate.saved > 0)
     queue.push(candidate);
   else

@@ -35,10 +35,13 @@ double FusionCost::elements(Type type) const {
   auto tensor = dyn_cast<RankedTensorType>(type);
   if (!tensor)
     return 0;
+  auto [known, isNew] = counts.try_emplace(type, 0);
+  if (!isNew)
+    return known->second;
   double count = 1;
   for (const DimExpr &dim : getDims(tensor))
     count *= evaluate(dim);
-  return count;
+  return known->second = count;
 }
 
 double FusionCost::bytes(Value value) const {

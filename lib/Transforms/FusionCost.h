@@ -48,6 +48,8 @@ public:
 private:
   mlir::func::FuncOp function;
   FusionMachine machine;
+  /// What elements() has found: extents are read from text.
+  mutable llvm::DenseMap<mlir::Type, double> counts;
 };
 
 } // namespace mlsys

@@ -12,7 +12,7 @@
 #include "mlsys/IR/Graph.h"
 #include "mlsys/Transforms/Passes.h"
 
-#include "mlir/IR/AttrTypeSubElements.h"
+#include "Phases.h"
 
 namespace mlsys {
 #define GEN_PASS_DEF_SPECIALIZEPHASES
@@ -22,45 +22,6 @@ namespace mlsys {
 using namespace mlir;
 using namespace mlsys;
 using namespace mlsys::graph;
-
-/// Replaces the symbols `names` by `value` in every type of `function` and takes them out
-/// of its list of symbols.
-static void bindSymbols(func::FuncOp function, ArrayRef<StringRef> names, int64_t value) {
-  AttrTypeReplacer replacer;
-  replacer.addReplacement([&](RankedTensorType type) -> std::optional<Type> {
-    SmallVector<DimExpr> dims;
-    for (const DimExpr &dim : getDims(type))
-      dims.push_back(dim.substitute([&](StringRef name) -> std::optional<DimExpr> {
-        if (llvm::is_contained(names, name))
-          return DimExpr::constant(value);
-        return std::nullopt;
-      }));
-    if (llvm::equal(dims, getDims(type)))
-      return type;
-    return getTensorType(dims, type.getElementType());
-  });
-  replacer.recursivelyReplaceElementsIn(function, /*replaceAttrs=*/true, /*replaceLocs=*/false,
-                                        /*replaceTypes=*/true);
-  SmallVector<Attribute> symbols;
-  for (SymbolAttr symbol : getSymbols(function))
-    if (!llvm::is_contained(names, symbol.getName()))
-      symbols.push_back(symbol);
-  function->setAttr(symbolsAttrName, ArrayAttr::get(function.getContext(), symbols));
-}
-
-/// The symbol of the extent `dim` of the argument with a role; nothing, with an error,
-/// when `step` does not have the signature that DeriveCache gives it.
-static std::optional<std::string> getArgumentSymbol(func::FuncOp step, StringRef role) {
-  for (unsigned index = 0; index < step.getNumArguments(); ++index) {
-    auto name = step.getArgAttrOfType<StringAttr>(index, roleAttrName);
-    auto type = dyn_cast<RankedTensorType>(step.getArgumentTypes()[index]);
-    if (name && name.getValue() == role && type && type.getRank() == 1)
-      if (std::optional<std::string> symbol = getDim(type, 0).asSymbol())
-        return symbol;
-  }
-  step.emitOpError("has no argument of role ") << role << " with one symbol as its extent";
-  return std::nullopt;
-}
 
 namespace {
 struct SpecializePhases : mlsys::impl::SpecializePhasesBase<SpecializePhases> {
@@ -84,8 +45,8 @@ struct SpecializePhases : mlsys::impl::SpecializePhasesBase<SpecializePhases> {
   }
 
   LogicalResult specialize(func::FuncOp step, ArrayRef<int64_t> buckets) {
-    std::optional<std::string> tokens = getArgumentSymbol(step, "token_ids");
-    std::optional<std::string> requests = getArgumentSymbol(step, "context_length");
+    std::optional<std::string> tokens = getRoleSymbol(step, "token_ids");
+    std::optional<std::string> requests = getRoleSymbol(step, "context_length");
     if (!tokens || !requests)
       return failure();
     OpBuilder builder(step);
@@ -109,12 +70,12 @@ struct SpecializePhases : mlsys::impl::SpecializePhasesBase<SpecializePhases> {
       if (failed(decode))
         return failure();
       (*decode)->setAttr(bucketAttrName, builder.getI64IntegerAttr(bucket));
-      bindSymbols(*decode, {*tokens, *requests}, bucket);
-      // Each request has one token: it is the last.
-      (*decode)->walk([](LastTokenOp op) {
-        op.getResult().replaceAllUsesWith(op.getInput());
-        op.erase();
+      substituteSymbols(*decode, [&](StringRef name) -> std::optional<DimExpr> {
+        if (name == *tokens || name == *requests)
+          return DimExpr::constant(bucket);
+        return std::nullopt;
       });
+      removeLastTokens(*decode);
     }
     if (failed(addPhase("prefill", "prefill")))
       return failure();

@@ -149,22 +149,23 @@ func.func @gemv(%x: tensor<2x64xf32>, %w: tensor<48x64xf32>) -> tensor<2x48xf32>
 }
 
 // Any number of rows: tensor cores, a left side that is read as it stands; the blocks of the
-// two products stand side by side.
+// two products stand side by side, and each chooses its weights and its epilogue.
 // LAUNCH-LABEL: func.func @matmul
 // LAUNCH:         kernel.launch @dot_1({{.*}}) writes [3, 4] grid #{{.*}} symbols {{.*}} block [128, 1, 1]
 // CHECK-LABEL: // dot_1
 // CHECK:         pdl_wait();
 // CHECK:         [[X:v[0-9]+]] = (i64)block_x();
 // CHECK:         [[Y:v[0-9]+]] = (i64)block_y();
-// CHECK:         if (
-// CHECK:           matmul<MatmulConfig<{{[0-9, ]+}}>, f16>(
-// CHECK-NEXT:          Rows<f16>{a0,
-// CHECK-NEXT:          weights((const f16 *)a1,
+// CHECK:         [[FIRST:v[0-9]+]] = {{.*}} < v
+// CHECK:         [[WEIGHTS:v[0-9]+]] = select([[FIRST]], a1, a2);
+// CHECK:         matmul<MatmulConfig<{{[0-9, ]+}}>, f16>(
+// CHECK-NEXT:        Rows<f16>{a0,
+// CHECK-NEXT:        weights((const f16 *)[[WEIGHTS]],
+// CHECK:             if ([[FIRST]]) {
 // CHECK:               a3 +
-// CHECK:         if (
-// CHECK:           matmul<
-// CHECK:               weights((const f16 *)a2,
+// CHECK:             } else {
 // CHECK:               a4 +
+// CHECK-NOT:     matmul<
 func.func @matmul(%x: tensor<?x64xf16, #graph.dims<[T, 64]>>, %v: tensor<96x64xf16>, %w: tensor<64x64xf16>) -> (tensor<?x96xf16, #graph.dims<[T, 96]>>, tensor<?x64xf16, #graph.dims<[T, 64]>>)
     attributes {graph.symbols = [#graph.symbol<"T", min = 1, max = 512, hint = 64>]} {
   %0:2 = graph.fusion "dot"(%x, %v, %w) : (tensor<?x64xf16, #graph.dims<[T, 64]>>, tensor<96x64xf16>, tensor<64x64xf16>) -> (tensor<?x96xf16, #graph.dims<[T, 96]>>, tensor<?x64xf16, #graph.dims<[T, 64]>>) {
@@ -179,10 +180,10 @@ func.func @matmul(%x: tensor<?x64xf16, #graph.dims<[T, 64]>>, %v: tensor<96x64xf
 // A cache write addresses the page by the token's slot, and leaves negative slots alone.
 // CHECK-LABEL: // loop_2
 // CHECK:         pdl_wait();
-// CHECK:         [[SLOT:v[0-9]+]] = a1[
+// CHECK:         [[SLOT:v[0-9]+]] = a2[
 // CHECK:         [[WANTED:v[0-9]+]] = {{.*}} >= v
 // CHECK:         if ([[WANTED]]) {
-// CHECK:           store<8>(a2 +
+// CHECK:           store<8>(a0 +
 !layer = !graph.kv_layer<layers = 2, heads = 2, dim = 16, page = 16, f32>
 !cache = !graph.kv_cache<layers = 2, heads = 2, dim = 16, page = 16, f32>
 func.func @write(%x: tensor<3x2x16xf32>, %slots: tensor<3xi64>, %cache: !cache) -> tensor<3x2x16xf32> {
@@ -237,7 +238,7 @@ func.func @parts(%q: tensor<3x4x16xbf16>, %start: tensor<4xi32>, %context: tenso
 }
 
 // Few rows of 16 bits: tensor cores. The first weights are under way when the kernel waits; then the rows of the norm
-// are fetched. A block of the rotary embedding has columns of both halves of a head.
+// are fetched. A block of the rotary embedding has columns of both halves of a head, one of the other product none.
 // LAUNCH-LABEL: func.func @few
 // LAUNCH:         kernel.launch @dot_2({{.*}}) writes [4, 5] grid {{.*}} block [256, 1, 1]
 // CHECK-LABEL: // dot_2
@@ -246,20 +247,21 @@ func.func @parts(%q: tensor<3x4x16xbf16>, %start: tensor<4xi32>, %context: tenso
 // CHECK:         __launch_bounds__(256, 2) dot_2(
 // CHECK:         pdl_launch();
 // CHECK-NOT:     pdl_wait
-// CHECK:         gemv_mma<GemvMmaConfig<2, 1, 1, 8, 4, 64>, bf16>(
+// CHECK:         [[WEIGHTS:v[0-9]+]] = select([[FIRST:v[0-9]+]], a2, a3);
+// CHECK:         gemv_mma<GemvMmaConfig<2, 1, 1, 8, 4>, bf16>(
 // CHECK-NEXT:        [&](i64 m, i64 k) -> vec<f32, 8> {
-// CHECK:           weights((const bf16 *)a2,
+// CHECK:           weights((const bf16 *)[[WEIGHTS]], {{.*}}, (int)[[HALF:v[0-9]+]],
 // CHECK-NEXT:        [&] {
 // CHECK-NEXT:          pdl_wait();
 // CHECK-NEXT:          bf16 *const [[ROWS:v[0-9]+]] = shared_memory<bf16>(
 // CHECK-NEXT:          fetch_rows([[ROWS]], a0, {{.*}}, 1056);
 // CHECK:               warp_sum(
 // CHECK:               bar_sync();
+// CHECK:             if ([[FIRST]]) {
 // CHECK:               store<4>(a4 +
-// CHECK:         gemv_mma<GemvMmaConfig<2, 1, 1, 8, 4, 0>, bf16>(
-// CHECK:           weights((const bf16 *)a3,
-// CHECK:               pdl_wait();
+// CHECK:             } else {
 // CHECK:               store<4>(a5 +
+// CHECK-NOT:     gemv_mma<
 func.func @few(%x: tensor<2x1024xbf16>, %g: tensor<1024xbf16>, %v: tensor<512x1024xbf16>, %w: tensor<64x1024xbf16>) -> (tensor<2x512xbf16>, tensor<2x64xbf16>) {
   %0:2 = graph.fusion "dot"(%x, %g, %v, %w) : (tensor<2x1024xbf16>, tensor<1024xbf16>, tensor<512x1024xbf16>, tensor<64x1024xbf16>) -> (tensor<2x512xbf16>, tensor<2x64xbf16>) {
   ^bb0(%a: tensor<2x1024xbf16>, %h: tensor<1024xbf16>, %b: tensor<512x1024xbf16>, %c: tensor<64x1024xbf16>):

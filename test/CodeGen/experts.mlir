@@ -18,12 +18,12 @@
 // CHECK:       #include "mlsys/experts.cuh"
 // CHECK:         [[SLOT:v[0-9]+]] = (i64)block_y();
 // CHECK:         [[LIST:v[0-9]+]] = shared_memory<i32>(
-// CHECK:         collect_rows(a3, {{.*}}, [[SLOT]], {{.*}}, [[LIST]], [[ROWS:[0-9]+]])
+// CHECK:         collect_rows(a2, {{.*}}, [[SLOT]], {{.*}}, [[LIST]], [[ROWS:[0-9]+]])
 // CHECK:         for (
 // CHECK:           collect_rows(
 // CHECK:           matmul<MatmulConfig<[[ROWS]], {{[0-9, ]+}}>, bf16>(
 // CHECK-NEXT:          GatheredRows<bf16>{a0, {{.*}}, [[LIST]], 2},
-// CHECK-NEXT:          weights((const bf16 *)a1 + [[OFFSET:.*]], (const bf16 *)a2 + [[OFFSET]],
+// CHECK-NEXT:          weights((const bf16 *)a1 + [[OFFSET:.*]], (const bf16 *)a3 + [[OFFSET]],
 // CHECK:               [[LIST]][
 // A task is an expert and a panel of columns.
 // CPU-LABEL: func.func @prefill
@@ -50,8 +50,8 @@ func.func @prefill(%x: tensor<?x64xbf16, #graph.dims<[T, 64]>>, %i: tensor<?x2xi
 // LAUNCH:         kernel.launch @dot_1({{.*}}) writes [4] grid #[[ROWS]] {{.*}} block [64, 1, 1] {bytes = #[[CHOSEN]],
 // CHECK-LABEL: // dot_1
 // CHECK:         [[ROW:v[0-9]+]] = (i64)block_y();
-// CHECK:         a3[[[ROW]]]
-// CHECK:         gemv_mma<GemvMmaConfig<1, 1, 1, 2, 2, 0>, bf16>(
+// CHECK:         a2[[[ROW]]]
+// CHECK:         gemv_mma<GemvMmaConfig<1, 1, 1, 2, 2>, bf16>(
 // CHECK-NEXT:          GatheredRows<bf16>{a0,
 // CPU-LABEL: func.func @decode
 // CPU:         kernel.launch @dot_1(

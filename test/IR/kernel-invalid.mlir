@@ -218,9 +218,17 @@ kernel.func @contract_prepare(%x: memref<?xf32>, %w: memref<?xf32>, %n: index) a
 
 // -----
 
+kernel.func @contract_half(%x: memref<?xf32>, %w: memref<?xf32>, %n: index) attributes {target = "cuda", kind = "dot"} {
+  // expected-error @below {{gemv has no tiles in halves}}
+  kernel.contract "gemv" [1, 16, 8, 256] weights(%w : memref<?xf32>) lhs(%x : memref<?xf32>) half(%n) shape(%n, %n, %n) at(%n, %n) prologue { } epilogue { ^bb0(%r: index, %c: index, %rs: index, %cs: index): }
+  kernel.return
+}
+
+// -----
+
 kernel.func @contract_weights(%x: memref<?xf32>, %w: memref<?xf32>, %h: memref<?xf16>, %n: index) attributes {target = "cuda", kind = "dot"} {
   // expected-error @below {{has no weight}}
-  "kernel.contract"(%x, %n, %n, %n, %n, %n) <{method = "matmul", config = array<i32: 64, 64, 32, 3, 2, 2>, operandSegmentSizes = array<i32: 0, 1, 0, 0, 1, 1, 1, 1, 1>}> ({
+  "kernel.contract"(%x, %n, %n, %n, %n, %n) <{method = "matmul", config = array<i32: 64, 64, 32, 3, 2, 2>, operandSegmentSizes = array<i32: 0, 1, 0, 0, 0, 1, 1, 1, 1, 1>}> ({
   }, {
   }, {
   ^bb0(%r: index, %c: index, %rs: index, %cs: index):

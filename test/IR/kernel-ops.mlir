@@ -87,11 +87,11 @@ kernel.func @few(%x: memref<?xbf16>, %w: memref<?xbf16>, %m: index) attributes {
   %c64 = arith.constant 64 : index
   // CHECK: %[[ROWS:.*]] = kernel.shared 1024 : memref<192xbf16>
   %s = kernel.shared 1024 : memref<192xbf16>
-  // CHECK: kernel.contract "gemv_mma" [2, 1, 1, 2, 4, 0] weights(%{{.*}} : memref<?xbf16>) shape(%{{.*}}, %{{.*}}, %{{.*}}) at(%{{.*}}, %{{.*}}) prepare {
+  // CHECK: kernel.contract "gemv_mma" [2, 1, 1, 2, 4] weights(%{{.*}} : memref<?xbf16>) half(%{{.*}}) shape(%{{.*}}, %{{.*}}, %{{.*}}) at(%{{.*}}, %{{.*}}) prepare {
   // CHECK-NEXT: kernel.grid_wait
   // CHECK-NEXT: kernel.fetch_rows %{{.*}}[%{{.*}}, %{{.*}}] into %[[ROWS]] stride 96 : memref<?xbf16>, memref<192xbf16>
   // CHECK-NEXT: } prologue {
-  kernel.contract "gemv_mma" [2, 1, 1, 2, 4, 0] weights(%w : memref<?xbf16>) shape(%m, %m, %c64) at(%c0, %c0)
+  kernel.contract "gemv_mma" [2, 1, 1, 2, 4] weights(%w : memref<?xbf16>) half(%c64) shape(%m, %m, %c64) at(%c0, %c0)
     prepare {
       kernel.grid_wait
       kernel.fetch_rows %x[%m, %c64] into %s stride 96 : memref<?xbf16>, memref<192xbf16>

@@ -20,18 +20,18 @@ struct Variant {
   int rows, columns, half = 0;
 };
 
-// rows, tiles at once, tiles, warps, unroll, half.
+// rows, tiles at once, tiles, warps, unroll.
 const std::vector<Variant> variants = {
-    {"one", "bf16", "GemvMmaConfig<1, 1, 1, 2, 4, 0>", 1, false, 1, 16},
-    {"one_other", "bf16", "GemvMmaConfig<1, 1, 4, 2, 1, 0>", 1, false, 1, 64},
-    {"sixteen", "bf16", "GemvMmaConfig<16, 2, 1, 2, 2, 0>", 1, false, 16, 32},
-    {"nine", "f16", "GemvMmaConfig<9, 1, 3, 4, 4, 0>", 1, false, 9, 48},
-    {"functor", "bf16", "GemvMmaConfig<3, 1, 2, 2, 4, 0>", 1, true, 3, 32},
-    {"functor_high", "f16", "GemvMmaConfig<12, 1, 1, 8, 4, 0>", 1, true, 12, 16},
-    {"pair", "bf16", "GemvMmaConfig<5, 1, 2, 2, 2, 0>", 2, false, 5, 32},
-    {"pair_functor", "bf16", "GemvMmaConfig<11, 1, 2, 4, 2, 0>", 2, true, 11, 32},
-    {"halves", "bf16", "GemvMmaConfig<2, 1, 2, 2, 4, 32>", 1, false, 2, 32, 32},
-    {"halves_wide", "f16", "GemvMmaConfig<10, 2, 1, 2, 2, 64>", 1, false, 10, 32, 64},
+    {"one", "bf16", "GemvMmaConfig<1, 1, 1, 2, 4>", 1, false, 1, 16},
+    {"one_other", "bf16", "GemvMmaConfig<1, 1, 4, 2, 1>", 1, false, 1, 64},
+    {"sixteen", "bf16", "GemvMmaConfig<16, 2, 1, 2, 2>", 1, false, 16, 32},
+    {"nine", "f16", "GemvMmaConfig<9, 1, 3, 4, 4>", 1, false, 9, 48},
+    {"functor", "bf16", "GemvMmaConfig<3, 1, 2, 2, 4>", 1, true, 3, 32},
+    {"functor_high", "f16", "GemvMmaConfig<12, 1, 1, 8, 4>", 1, true, 12, 16},
+    {"pair", "bf16", "GemvMmaConfig<5, 1, 2, 2, 2>", 2, false, 5, 32},
+    {"pair_functor", "bf16", "GemvMmaConfig<11, 1, 2, 4, 2>", 2, true, 11, 32},
+    {"halves", "bf16", "GemvMmaConfig<2, 1, 2, 2, 4>", 1, false, 2, 32, 32},
+    {"halves_wide", "f16", "GemvMmaConfig<10, 2, 1, 2, 2>", 1, false, 10, 32, 64},
 };
 
 std::string textOf(const Variant &variant) {
@@ -51,13 +51,13 @@ std::string textOf(const Variant &variant) {
                      "const {} *a2, f32 *a3, i32 *a4, long long M, long long N, long long K) {{\n"
                      "  if (M == 0) {{\n    a4[0] = Config::threads;\n    a4[1] = Config::sharedBytes<{}>(K, {});\n"
                      "    return;\n  }}\n"
-                     "  gemv_mma<Config, {}>({}, {}, M, N, K, {}, [&] {{ pdl_wait(); }},\n"
+                     "  gemv_mma<Config, {}>({}, {}, M, N, K, {}, {}, [&] {{ pdl_wait(); }},\n"
                      "      [&](auto tile, int row0, int col0, int rows, int cols) {{\n"
                      "    for_tile<1>(rows, cols, [&](int m, int n) {{\n"
                      "      a3[(i64)(row0 + m) * N + col0 + ({})] = {};\n    }});\n  }});\n}}\n",
                      variant.config, variant.name, variant.type, variant.type, variant.type, variant.weights,
                      variant.functor, variant.type, matrix, variant.weights == 2 ? "weights(a1, a2, K)" : "weights(a1, K)",
-                     col0, column, value);
+                     col0, variant.half, column, value);
 }
 
 HostCudaDevice &deviceOf(HostSchedule schedule) {

@@ -28,10 +28,10 @@ const std::vector<Mutant> mutants = {
     {"matmul_original", "matmul", "", "", ""},
     {"matmul_wait_too_early", "matmul", "inline void matmul_mma", "cp_wait<Stages - 2>()", "cp_wait<Stages - 1>()"},
     {"matmul_no_barrier_in_loop", "matmul", "cp_wait<Stages - 2>()", "bar_sync()", "warp_sync()"},
-    {"matmul_fetch_into_used_stage", "matmul", "inline void matmul_mma", "(step + Stages - 1) % Stages, ",
-     "(step + Stages - 2) % Stages, "},
-    {"matmul_no_barrier_before_tile", "matmul", "cp_wait<0>();", "bar_sync()", "warp_sync()"},
-    {"matmul_no_barrier_before_epilogue", "matmul", "matmul_simt<Config, P>(a,", "bar_sync()", "warp_sync()"},
+    {"matmul_fetch_into_used_stage", "matmul", "inline void matmul_mma", "filled = base + (Stages - 1) * stageBytes",
+     "filled = base + (Stages - 2) * stageBytes"},
+    {"matmul_no_barrier_between_parts", "matmul", "cp_wait<0>();", "bar_sync()", "warp_sync()"},
+    {"matmul_no_barrier_before_epilogue", "matmul", "or the part before, have been read", "bar_sync()", "warp_sync()"},
     {"gemv_original", "gemv", "", "", ""},
     {"gemv_no_barrier_after_staging", "gemv", "gemv_stage<T, M, Chunk>(", "bar_sync()", "warp_sync()"},
     {"gemv_no_barrier_between_chunks", "gemv", "if (k0 > 0)", "bar_sync()", "warp_sync()"},
@@ -63,7 +63,7 @@ std::string textOf(const Mutant &mutant) {
       text.insert(at, "copy_");
   bool gemv = mutant.file == "gemv";
   return "namespace copy {\n" + text + "\n}\ntypedef copy::" +
-         (gemv ? "GemvConfig<2, 16, 4, 256>" : "MatmulConfig<32, 32, 32, 3, 2, 2>") +
+         (gemv ? "GemvConfig<2, 16, 4, 256>" : "MatmulConfig<64, 32, 32, 3, 2, 2>") +
          " Config;\nextern \"C\" __global__ void " + mutant.name +
          "(const bf16 *a0, const bf16 *a1, f32 *a2, long long M, long long N, long long K) {\n  " +
          (gemv ? "copy::gemv<Config>(Rows<bf16>{a0, K}, weights(a1, K), M, N, K, "
@@ -104,7 +104,7 @@ TEST_P(DeviceMutationTest, isCaught) {
     DeviceBuffer<float> a2(device, m * n);
     std::string error = errorOf([&] {
       launchKernel(device, GetParam(), {a0.data, a1.data, a2.data}, {m, n, k},
-                   gemv ? std::vector<int64_t>{3, 1} : std::vector<int64_t>{2, 2}, 128, 32768);
+                   gemv ? std::vector<int64_t>{3, 1} : std::vector<int64_t>{2, 1}, 128, 32768);
     });
     std::vector<float> result = a2.read();
     bool right = error.empty();

@@ -271,7 +271,7 @@ const std::vector<Seed> seeds = {
     {"sums_not_waited_for", "wgmma_wait<0>(sums);", ""},
     {"no_fence", "wgmma_fence();", ""},
     {"part_overwritten", "group_sync(1 + warpgroup, 128); // the part before has been read", ""},
-    {"part_not_complete", "    group_sync(1 + warpgroup, 128);\n    group.epilogue", "    group.epilogue"},
+    {"part_not_complete", "    group_sync(1 + warpgroup, 128);\n    epilogue", "    epilogue"},
     {"second_warpgroup_reads_first_rows", "wgmma_rows(stage + group * 8192)", "wgmma_rows(stage)"},
 };
 

@@ -52,7 +52,7 @@ std::vector<KernelText> templates() {
   product("gemv_16", "bf16", "GemvConfig<16, 64, 16, 1024>", 1);
   product("gemv_4_pair", "f16", "GemvConfig<4, 32, 8, 1024>", 2);
   // Two blocks of 256 threads a multiprocessor: 128 registers a thread.
-  auto few = [&](const std::string &name, const std::string &config, int count, bool staged) {
+  auto few = [&](const std::string &name, const std::string &config, int count, bool staged, int half = 0) {
     std::string list = count == 2 ? "weights(a1, a2, K)" : "weights(a1, K)", offset = std::to_string(count);
     std::string left = staged ? "[&](i64 m, i64 k) {\n    auto x = convert<f32>(load<8>(shared_memory<T>("
                                 "Config::stagedOffset<" + offset + ">()) + m * Config::stagedStride(K) + k));\n    return "
@@ -65,12 +65,13 @@ std::vector<KernelText> templates() {
                                  " Config;\nextern \"C\" __global__ void __launch_bounds__(Config::threads, 2) " + name +
                                  "(const T *a0, const T *a1, const T *a2, T *a3, long long M, long long N, long long "
                                  "K) {\n  pdl_launch();\n  gemv_mma<Config, T>(" + left + ", " + list +
-                                 ", M, N, K, (int)block_x() * Config::BN, [&] {\n    pdl_wait();\n    " + prepare +
+                                 ", M, N, K, (int)block_x() * Config::BN, " + std::to_string(half) +
+                                 ", [&] {\n    pdl_wait();\n    " + prepare +
                                  "\n  }, " + (count == 2 ? pair : epilogue) + ");\n}\n"});
   };
   few("gemv_mma_1", "GemvMmaConfig<1, 1, 1, 8, 4>", 1, false);
   few("gemv_mma_16", "GemvMmaConfig<16, 2, 1, 8, 1>", 1, false);
-  few("gemv_mma_1_norm", "GemvMmaConfig<1, 1, 2, 8, 4, 64>", 1, true);
+  few("gemv_mma_1_norm", "GemvMmaConfig<1, 1, 2, 8, 4>", 1, true, 64);
   few("gemv_mma_16_norm_pair", "GemvMmaConfig<16, 1, 4, 8, 2>", 2, true);
   for (std::string config : {"MatmulConfig<64, 64, 32, 3, 2, 2>", "GemvConfig<4, 16, 8, 1024>"}) {
     bool gemv = config.starts_with("Gemv");

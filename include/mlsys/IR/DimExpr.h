@@ -53,6 +53,10 @@ public:
   DimExpr substitute(llvm::function_ref<std::optional<DimExpr>(llvm::StringRef)> replacement) const;
   /// The value with every symbol replaced by a number, e.g. by its hint.
   int64_t evaluate(llvm::function_ref<int64_t(llvm::StringRef)> value) const;
+  /// The value with every symbol replaced by its maximum; nothing when a symbol has none, a coefficient is negative, or
+  /// the value is 2^62 or more.
+  std::optional<int64_t>
+  upperBound(llvm::function_ref<std::optional<int64_t>(llvm::StringRef)> maximum) const;
   /// The symbols in it, sorted.
   std::vector<std::string> symbols() const;
   /// As an affine expression over affine symbols: s0 is `names[0]` and so on.

@@ -79,6 +79,9 @@ DimExpr getNumElements(mlir::RankedTensorType type);
 llvm::SmallVector<SymbolAttr> getSymbols(mlir::func::FuncOp function);
 /// The entry for `name`; null when it is not listed.
 SymbolAttr getSymbol(mlir::func::FuncOp function, llvm::StringRef name);
+/// Replaces symbols in every type of `function` and takes those that are replaced out of its list; the others stay.
+void substituteSymbols(mlir::func::FuncOp function,
+                       llvm::function_ref<std::optional<DimExpr>(llvm::StringRef)> replacement);
 /// The hint of `name`; 128 when it is not listed.
 int64_t getSymbolHint(mlir::func::FuncOp function, llvm::StringRef name);
 

@@ -263,12 +263,13 @@ def Kernel_ContractOp : Kernel_Op<"contract", [SingleBlock, NoTerminator, AttrSi
   let description = [{
     A[m, k] * W[n, k]^T for each weight W. `method` and `config` name a template of runtime/device
     with its constants: matmul [BM, BN, BK, stages, warpsM, warpsN], gemv [rows, BN, warps,
-    chunk], gemv_mma [rows, tiles at once, tiles, warps, unroll, half]. A is the row-major buffer
+    chunk], gemv_mma [rows, tiles at once, tiles, warps, unroll]. A is the row-major buffer
     `lhs`, or what the prologue computes for (%m, %k) as f32 (gemv_mma: or as a vector of it and the
     elements after it). What stands in `prepare` (gemv_mma only) runs when the first weights are under
     way: it waits for the kernels before and computes what the prologue reads. The epilogue's arguments are the tile's first row and column and its numbers of rows and
     columns inside the matrix; it reads sums with `kernel.tile_load`. With `rows`, row m is
-    row `rows[m] / rows_per_left` of `lhs`; with `offset`, the weights begin at that element.
+    row `rows[m] / rows_per_left` of `lhs`; with `offset`, the weights begin at that element; with
+    `half` (gemv_mma only), unless it is 0, the second half of the tile's columns lies that much further on than the first.
 
     ```mlir
     kernel.contract "gemv" [1, 16, 8, 1024] weights(%w : memref<?xbf16>) lhs(%x : memref<?xbf16>)
@@ -279,13 +280,13 @@ def Kernel_ContractOp : Kernel_Op<"contract", [SingleBlock, NoTerminator, AttrSi
                        Variadic<Kernel_FlatBuffer>:$weights, Optional<Kernel_FlatBuffer>:$lhs,
                        Optional<Kernel_FlatBuffer>:$rows,
                        DefaultValuedAttr<I64Attr, "1">:$rows_per_left, Optional<Index>:$offset,
-                       Index:$m, Index:$n, Index:$k, Index:$row0, Index:$col0);
+                       Optional<Index>:$half, Index:$m, Index:$n, Index:$k, Index:$row0, Index:$col0);
   let regions = (region MaxSizedRegion<1>:$prepare, MaxSizedRegion<1>:$prologue,
                         SizedRegion<1>:$epilogue);
   let assemblyFormat = [{
     $method $config `weights` `(` $weights `:` type($weights) `)` (`lhs` `(` $lhs^ `:` type($lhs) `)`)?
     (`rows` `(` $rows^ `:` type($rows) `)`)? (`offset` `(` $offset^ `)`)?
-    `shape` `(` $m `,` $n `,` $k `)` `at` `(` $row0 `,` $col0 `)` attr-dict-with-keyword
+    (`half` `(` $half^ `)`)? `shape` `(` $m `,` $n `,` $k `)` `at` `(` $row0 `,` $col0 `)` attr-dict-with-keyword
     (`prepare` $prepare^)? `prologue` $prologue `epilogue` $epilogue
   }];
   let hasVerifier = 1;

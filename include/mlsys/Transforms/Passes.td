@@ -105,6 +105,19 @@ def SpecializePhases : Pass<"mlsys-specialize-phases", "::mlir::ModuleOp"> {
   ];
 }
 
+def JoinDecode : Pass<"mlsys-join-decode", "::mlir::ModuleOp"> {
+  let summary = "Make one function of the decode functions with few requests";
+  let description = [{
+    For targets whose products cost the same for 1 to `rows` rows. Where all weights of products have 16
+    bits, the functions `@decode_N` with N <= `rows` become one, named after the largest: it is
+    `@prefill` with T = R and 1 <= R <= N. `graph.bucket` holds this N.
+  }];
+  let dependentDialects = ["::mlsys::graph::GraphDialect"];
+  let options = [
+    Option<"rows", "rows", "int64_t", "8", "Buckets up to this one are joined">,
+  ];
+}
+
 def VerifyStage : Pass<"mlsys-verify-stage", "::mlir::ModuleOp"> {
   let summary = "Check that a stage has left nothing that later stages cannot take";
   let description = [{

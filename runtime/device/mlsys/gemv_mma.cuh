@@ -6,9 +6,9 @@
 //
 // C[M, N] = A[M, K] * W[N, K]^T for M up to 16 and 16-bit W: reading W is all the time it takes.
 //
-//   // rows, tiles at once, tiles one after the other, warps, unroll, half
-//   typedef GemvMmaConfig<4, 1, 2, 8, 4, 0> Config;
-//   gemv_mma<Config>(Rows<bf16>{a0, K}, weights(a1, K), M, N, K, block_x() * Config::BN,
+//   // rows, tiles at once, tiles one after the other, warps, unroll
+//   typedef GemvMmaConfig<4, 1, 2, 8, 4> Config;
+//   gemv_mma<Config>(Rows<bf16>{a0, K}, weights(a1, K), M, N, K, block_x() * Config::BN, 0,
 //                    [&] { pdl_wait(); }, epilogue);
 //
 // * W is the left operand of mma: 16 columns of the product are its m16, the rows of A its n8, one
@@ -35,8 +35,8 @@
 #include "mlsys/experts.cuh"
 #include "mlsys/matmul.cuh"
 
-template <int Rows_, int Wide_, int Tiles_, int Warps_, int Unroll_, int Half_ = 0> struct GemvMmaConfig {
-  static constexpr int Rows = Rows_, Wide = Wide_, Tiles = Tiles_, Warps = Warps_, Unroll = Unroll_, Half = Half_;
+template <int Rows_, int Wide_, int Tiles_, int Warps_, int Unroll_> struct GemvMmaConfig {
+  static constexpr int Rows = Rows_, Wide = Wide_, Tiles = Tiles_, Warps = Warps_, Unroll = Unroll_;
   static_assert(Rows >= 1 && Rows <= 16 && 4 % Unroll == 0 && Warps <= 32);
   static constexpr int threads = Warps * 32, BN = 16 * Wide * Tiles, HighRows = Rows > 8 ? 2 : 1;
   /// The warps' sums, after the tile.
@@ -81,11 +81,12 @@ template <class T, class A> inline void gemv_mma_stage(const A &a, int m, int k,
 
 /// See the head of the file.
 template <class Config, class T, int P, class A, class Prepare, class Epilogue>
-inline void gemv_mma(const A &a, const Weights<T, P> &w, i64 m64, i64 n64, i64 k64, int col0, Prepare &&prepare,
-                     Epilogue &&epilogue) {
+inline void gemv_mma(const A &a, const Weights<T, P> &w, i64 m64, i64 n64, i64 k64, int col0, int half,
+                     Prepare &&prepare, Epilogue &&epilogue) {
   static_assert(is_half<T>);
   constexpr int U = Config::Unroll, C = Config::Wide, H = Config::HighRows, Warps = Config::Warps, BN = Config::BN;
-  constexpr int columnsOfRow = Config::Half ? 8 : 16; // of a tile, from its first fragment row on
+  // Of a tile, from its first fragment row on; and from there to the rows 8 to 15 of a fragment.
+  const int columnsOfRow = half ? 8 : 16, highColumns = half ? half : 8;
   constexpr bool staged = !is_rows<A>;
   const int m = (int)m64, n = (int)n64, k = (int)k64;
   const int lane = thread_x() % 32, warp = thread_x() / 32, g = lane / 4, t = lane % 4;
@@ -106,7 +107,7 @@ inline void gemv_mma(const A &a, const Weights<T, P> &w, i64 m64, i64 n64, i64 k
   // Columns beyond N read the last one; the epilogue never sees them.
   auto column = [&](int number, int high) {
     int first = col0 + number * columnsOfRow + g;
-    return min_int(first + high * (Config::Half ? Config::Half : 8), n - 1);
+    return min_int(first + high * highColumns, n - 1);
   };
   auto loadWeights = [&](Step &into, int step) {
     MLSYS_UNROLL
@@ -198,7 +199,7 @@ inline void gemv_mma(const A &a, const Weights<T, P> &w, i64 m64, i64 n64, i64 k
   constexpr int rowsOfTile = 16 * C * P, ahead = 65536 / rowsOfTile / 16 * 16;
   for (int i = warp; i < rowsOfTile; i += Warps) {
     int c = i / (16 * P), p = i / 16 % P, high = i / 8 % 2;
-    int row = min_int(col0 + c * columnsOfRow + i % 8 + high * (Config::Half ? Config::Half : 8), n - 1);
+    int row = min_int(col0 + c * columnsOfRow + i % 8 + high * highColumns, n - 1);
     const T *of = w.data[0];
     MLSYS_UNROLL
     for (int product = 1; product < P; ++product)
@@ -244,12 +245,12 @@ inline void gemv_mma(const A &a, const Weights<T, P> &w, i64 m64, i64 n64, i64 k
     MLSYS_UNROLL
     for (int e = 0; e < 4; ++e) {
       int row = h * 8 + ofLane % 4 * 2 + e % 2;
-      int at = number * columnsOfRow + ofLane / 4 + e / 2 * (Config::Half ? BN / 2 : 8);
+      int at = number * columnsOfRow + ofLane / 4 + e / 2 * (half ? BN / 2 : 8);
       if (row < Config::Rows)
         tile[(p * Config::Rows + row) * Products::stride + at] = sum[e];
     }
   }
   bar_sync();
-  epilogue(Products{tile}, 0, col0, min_int(Config::Rows, m), Config::Half ? BN : min_int(BN, n - col0));
+  epilogue(Products{tile}, 0, col0, min_int(Config::Rows, m), half ? BN : min_int(BN, n - col0));
   bar_sync(); // shared memory is free for whatever follows
 }

@@ -186,16 +186,16 @@ inline void wgmma_steps(float (&sums)[Config::P * Blocks][N / 2], RingPlace<Conf
     mbarrier_arrive(empty + 8 * last);
 }
 
-/// Hands the sums to the epilogue, a sub-tile at a time.
-template <class Config, int N, class Group>
-inline void wgmma_epilogue(const float (&sums)[Config::P][N / 2], const Group &group, int m, int row0, int col0,
-                           int warpgroup) {
+/// Hands the sums to the epilogue of a group with n columns, a sub-tile at a time.
+template <class Config, int N, class Epilogue>
+inline void wgmma_epilogue(const float (&sums)[Config::P][N / 2], const Epilogue &epilogue, int m, int n, int row0,
+                           int col0, int warpgroup) {
   constexpr int stride = Config::Columns + 8, columns = Config::Columns;
   float *staging = shared_memory<float>(Config::Stages * Config::stageBytes + warpgroup * Config::stagingBytes);
   const int row = thread_x() % 128 / 32 * 16 + thread_x() % 32 / 4, pair = thread_x() % 4 * 2;
   for (int part = 0; part < N / columns; ++part) {
     int first = col0 + part * columns;
-    if (row0 >= m || first >= group.n)
+    if (row0 >= m || first >= n)
       break;
     group_sync(1 + warpgroup, 128); // the part before has been read
     MLSYS_UNROLL
@@ -211,14 +211,14 @@ inline void wgmma_epilogue(const float (&sums)[Config::P][N / 2], const Group &g
       store<2>(staging + (p * 64 + row + h * 8) * stride + j * 8 + pair, vec<float, 2>{{from[0], from[1]}});
     }
     group_sync(1 + warpgroup, 128);
-    group.epilogue(SubTile<64, stride>{staging}, row0, first, min_int(64, m - row0), min_int(columns, group.n - first));
+    epilogue(SubTile<64, stride>{staging}, row0, first, min_int(64, m - row0), min_int(columns, n - first));
   }
 }
 
 /// The same with columns along the 64 rows of wgmma.
-template <class Config, int Blocks, class Group>
-inline void wgmma_epilogue_swapped(const float (&sums)[Config::P * Blocks][Config::Rows / 2], const Group &group, int m,
-                                   int row0, int col0) {
+template <class Config, int Blocks, class Epilogue>
+inline void wgmma_epilogue_swapped(const float (&sums)[Config::P * Blocks][Config::Rows / 2], const Epilogue &epilogue,
+                                   int m, int n, int row0, int col0) {
   constexpr int stride = Config::Columns + 4, staged = Config::staged;
   float *staging = shared_memory<float>(Config::Stages * Config::stageBytes);
   const int column = thread_x() % 128 / 32 * 16 + thread_x() % 32 / 4, pair = thread_x() % 4 * 2;
@@ -239,8 +239,8 @@ inline void wgmma_epilogue_swapped(const float (&sums)[Config::P * Blocks][Confi
           sums[b][s * staged / 2 + e];
     }
     group_sync(1, 128);
-    group.epilogue(SubTile<staged, stride>{staging}, first, col0, min_int(staged, m - first),
-                   min_int(Config::Columns, group.n - col0));
+    epilogue(SubTile<staged, stride>{staging}, first, col0, min_int(staged, m - first),
+             min_int(Config::Columns, n - col0));
   }
 }
 
@@ -255,18 +255,32 @@ inline void wgmma_consume(int m, int k, int warpgroup, const Groups &...groups) 
     wgmma_tile_at(tile, rowBlocks, columnBlocks, row, column);
     float sums[Config::P * Blocks][N / 2];
     wgmma_steps<Config, T, Blocks, N>(sums, place, steps, warpgroup);
-    auto finish = [&](const auto &group) {
+    // Which group the tile is of: the sums go through shared memory in the same way for each.
+    int col0 = 0, n = 0, number = 0, mine = 0;
+    auto choose = [&](const auto &group) {
       int blocks = (group.n + Config::WRows - 1) / Config::WRows;
       if (column >= first && column < first + blocks) {
-        int col0 = (column - first) * Config::WRows, row0 = row * Config::ARows + warpgroup * 64;
-        if constexpr (Config::swapped)
-          wgmma_epilogue_swapped<Config, Blocks>(sums, group, m, row0, col0);
-        else
-          wgmma_epilogue<Config, N>(sums, group, m, row0, col0, warpgroup);
+        col0 = (column - first) * Config::WRows;
+        n = group.n;
+        mine = number;
       }
       first += blocks;
+      ++number;
     };
-    (finish(groups), ...);
+    (choose(groups), ...);
+    auto epilogue = [&](const auto &tile, i64 row0, i64 col0, i64 rows, i64 cols) {
+      int number = 0;
+      auto call = [&](const auto &group) {
+        if (number++ == mine)
+          group.epilogue(tile, row0, col0, rows, cols);
+      };
+      (call(groups), ...);
+    };
+    int row0 = row * Config::ARows + warpgroup * 64;
+    if constexpr (Config::swapped)
+      wgmma_epilogue_swapped<Config, Blocks>(sums, epilogue, m, n, row0, col0);
+    else
+      wgmma_epilogue<Config, N>(sums, epilogue, m, n, row0, col0, warpgroup);
   }
 }
 
