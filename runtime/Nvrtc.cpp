@@ -220,6 +220,7 @@ std::vector<CompiledKernel> mlsys::rt::compileKernels(const Nvrtc &nvrtc, Kernel
     library += file.name + "\n" + file.text;
   for (const std::string &option : options)
     library += option + "\n";
+  library = KernelCache::key({library}); // hashed once, not for each kernel
   std::vector<CompiledKernel> results(kernels.size());
   std::atomic<size_t> done{0};
   forEachInParallel(kernels.size(), [&](size_t i) {

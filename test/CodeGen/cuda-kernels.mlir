@@ -244,7 +244,7 @@ func.func @parts(%q: tensor<3x4x16xbf16>, %start: tensor<4xi32>, %context: tenso
 // CHECK-LABEL: // dot_2
 // CHECK-NEXT:    #include "mlsys/types.cuh"
 // CHECK:         #include "mlsys/gemv_mma.cuh"
-// CHECK:         __launch_bounds__(256, 2) dot_2(
+// CHECK:         __launch_bounds__(256, 1) dot_2(
 // CHECK:         pdl_launch();
 // CHECK-NOT:     pdl_wait
 // CHECK:         [[WEIGHTS:v[0-9]+]] = select([[FIRST:v[0-9]+]], a2, a3);
