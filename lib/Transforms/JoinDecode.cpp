@@ -12,6 +12,7 @@
 
 #include "Phases.h"
 
+#include "mlsys/IR/FusionAnalysis.h"
 #include "mlsys/Transforms/Passes.h"
 
 namespace mlsys {
@@ -29,17 +30,12 @@ static constexpr int64_t maxContracted = 8192;
 /// True when every product of the function costs about the same for one row as for several.
 static bool hasCheapRows(func::FuncOp function) {
   int64_t least = INT64_MAX;
-  auto visit = [&](Value right, int64_t contracted) {
-    least = std::min(least, contracted);
-    Type element = getElementTypeOrSelf(right.getType());
-    return element.isBF16() || element.isF16() ? WalkResult::advance() : WalkResult::interrupt();
-  };
   WalkResult result = function.walk([&](Operation *op) {
-    if (auto dot = dyn_cast<DotOp>(op))
-      return visit(dot.getRhs(), cast<RankedTensorType>(dot.getLhs().getType()).getShape().back());
-    if (auto dot = dyn_cast<ExpertDotOp>(op))
-      return visit(dot.getRhs(), cast<RankedTensorType>(dot.getLhs().getType()).getShape().back());
-    return WalkResult::advance();
+    if (!isDot(op))
+      return WalkResult::advance();
+    least = std::min(least, cast<RankedTensorType>(getLeft(op).getType()).getShape().back());
+    Type element = getElementTypeOrSelf(getRight(op).getType());
+    return element.isBF16() || element.isF16() ? WalkResult::advance() : WalkResult::interrupt();
   });
   // The narrowest left sides are those that norms compute.
   return !result.wasInterrupted() && least <= maxContracted;
