@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "DeviceTest.h"
+#include "SeededBugs.h"
 #include "runtime/DeviceLibrary.h"
 #include "runtime/Nvrtc.h"
 
@@ -355,10 +356,6 @@ TEST(DeviceAttentionWgmmaTest, compilesWithoutSpills) {
 
 namespace {
 
-struct Seed {
-  std::string name, from, to;
-};
-
 const std::vector<Seed> seeds = {
     {"original", "", ""},
     {"stage_not_waited_for", "mbarrier_wait(stage.empty, stage.parity ^ 1);", ""},
@@ -387,22 +384,10 @@ const std::vector<Seed> seeds = {
 } // namespace
 
 TEST(DeviceAttentionWgmmaTest, seededBugsAreCaught) {
-  std::string library;
-  for (const DeviceLibraryFile &file : deviceLibraryFiles())
-    if (file.name == "mlsys/attention_wgmma.cuh")
-      library = file.text;
-  const std::string include = "#include \"mlsys/hopper.cuh\"\n";
-  library = library.substr(library.find(include) + include.size());
-  library = library.substr(0, library.rfind("#else"));
   Variant variant{"", "bf16", 64, 2, 1, 16, 700, 0};
   std::vector<HostCudaDevice::Source> sources;
   for (const Seed &seed : seeds) {
-    std::string text = library;
-    if (!seed.from.empty()) {
-      size_t at = text.find(seed.from);
-      ASSERT_NE(at, std::string::npos) << seed.name;
-      text.replace(at, seed.from.size(), seed.to);
-    }
+    std::string text = seededLibrary("mlsys/attention_wgmma.cuh", seed);
     variant.name = "seed_" + seed.name;
     std::string call = textOf(variant, true);
     text += call.substr(call.find("extern"));

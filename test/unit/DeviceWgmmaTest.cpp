@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "DeviceTest.h"
+#include "SeededBugs.h"
 #include "runtime/DeviceLibrary.h"
 #include "runtime/Nvrtc.h"
 
@@ -253,10 +254,6 @@ TEST(DeviceWgmmaTest, compilesWithoutSpills) {
 
 namespace {
 
-struct Seed {
-  std::string name, from, to;
-};
-
 const std::vector<Seed> seeds = {
     {"original", "", ""},
     {"stage_freed_too_early", "wgmma_wait<1>();\n    if (speaks)\n      mbarrier_arrive(empty + 8 * last);",
@@ -278,22 +275,10 @@ const std::vector<Seed> seeds = {
 } // namespace
 
 TEST(DeviceWgmmaTest, seededBugsAreCaught) {
-  std::string library;
-  for (const DeviceLibraryFile &file : deviceLibraryFiles())
-    if (file.name == "mlsys/matmul_wgmma.cuh")
-      library = file.text;
-  const std::string include = "#include \"mlsys/hopper.cuh\"\n";
-  library = library.substr(library.find(include) + include.size());
-  library = library.substr(0, library.rfind("#else"));
   Variant variant = variants[3];
   std::vector<HostCudaDevice::Source> sources;
   for (const Seed &seed : seeds) {
-    std::string text = library;
-    if (!seed.from.empty()) {
-      size_t at = text.find(seed.from);
-      ASSERT_NE(at, std::string::npos) << seed.name;
-      text.replace(at, seed.from.size(), seed.to);
-    }
+    std::string text = seededLibrary("mlsys/matmul_wgmma.cuh", seed);
     variant.name = "seed_" + seed.name;
     std::string call = textOf(variant);
     text += call.substr(call.find("typedef"));
