@@ -12,3 +12,5 @@ config.environment["PATH"] = os.pathsep.join(
 config.substitutions.append(("%data", os.path.join(config.test_source_root, "data")))
 config.substitutions.append(("%fake-cuda", config.fake_cuda))
 config.substitutions.append(("%fake-old-cuda", config.fake_old_cuda))
+# A test compiles what it tests.
+config.environment["MLSYS_PROGRAM_CACHE"] = "0"

@@ -14,10 +14,11 @@ CONTEXT = 2048
 PROMPT, GENERATED = 512, 8
 
 
-def run_measured(command):
+def run_measured(command, **environment):
     """Seconds until the first byte of output and until the end, and peak resident bytes."""
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                               env={**os.environ, **environment})
     first = process.stdout.read(1) and time.perf_counter() - start
     process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
@@ -43,7 +44,8 @@ def measure_start(threads, repetitions, peers):
                 str(CONTEXT), "--prompt-ids", "1,2,3,4,5,6,7,8", "--ids", "--ignore-eos"]
     for _ in range(repetitions):
         compiles.append(run_measured([tool("mlsys"), "compile", folder, "--dtype", "bf16",
-                                      "--target", "cpu", "-o", program])[1])
+                                      "--target", "cpu", "-o", program],
+                                     MLSYS_PROGRAM_CACHE="0")[1])
         firsts.append(run_measured(generate + ["-n", "2"])[0])
     long = [tool("mlsys-run"), "bench", program, "--device", "cpu", "-t", str(threads), "-c",
             str(PROMPT + GENERATED), "-p", str(PROMPT), "-n", str(GENERATED), "-r", "1"]

@@ -306,7 +306,7 @@ void Compilation::dropFunctions() {
       function.erase();
 }
 
-llvm::Error Compilation::prepare(Stage last) {
+llvm::Error Compilation::read() {
   if (llvm::StringRef(request.model).ends_with(".mlir")) {
     if (llvm::Error error = readIr())
       return error;
@@ -324,6 +324,10 @@ llvm::Error Compilation::prepare(Stage last) {
   }
   if (chosen.empty())
     chosen = {CompileTarget()};
+  return llvm::Error::success();
+}
+
+llvm::Error Compilation::prepare(Stage last) {
   for (Stage stage : allStages()) {
     if (stage > last || isTargetStage(stage))
       break;

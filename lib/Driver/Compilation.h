@@ -18,7 +18,10 @@ class Compilation {
 public:
   explicit Compilation(const CompileRequest &request);
 
-  /// Imports the model and runs the stages that all targets share, up to `last`.
+  /// Imports the model, or reads IR, and settles the targets.
+  llvm::Error read();
+
+  /// Runs the stages that all targets share, up to `last`, on what was read.
   llvm::Error prepare(Stage last = Stage::Cache);
 
   /// Runs one stage on `module`; `target` is that of the stages that differ. The stage Emit

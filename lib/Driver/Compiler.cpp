@@ -7,6 +7,7 @@
 #include "mlsys/Driver/Compiler.h"
 #include "Compilation.h"
 #include "EmitCode.h"
+#include "ProgramCache.h"
 #include "mlsys/CodeGen/EmitProgram.h"
 #include "mlsys/Interpreter/Tensor.h"
 #include "runtime/CudaArch.h"
@@ -144,19 +145,29 @@ static llvm::Error addTarget(Compilation &compilation, const CompileTarget &targ
 
 llvm::Expected<CompiledModel> mlsys::compileModel(const CompileRequest &request) {
   Compilation compilation(request);
-  if (llvm::Error error = compilation.prepare())
+  if (llvm::Error error = compilation.read())
     return std::move(error);
   llvm::Expected<std::unique_ptr<program::ProgramT>> program = makeProgram(compilation.model);
   if (!program)
     return program.takeError();
+  CompiledModel compiled{std::move(*program), {}};
+  ProgramCache cache(compilation);
+  if (cache.find(compiled))
+    return compiled;
+  if (llvm::Error error = compilation.prepare())
+    return std::move(error);
   for (const CompileTarget &target : compilation.targets())
-    if (llvm::Error error = addTarget(compilation, target, **program))
+    if (llvm::Error error = addTarget(compilation, target, *compiled.program))
       return std::move(error);
-  return CompiledModel{std::move(*program), std::move(compilation.warnings)};
+  compiled.warnings = std::move(compilation.warnings);
+  cache.keep(compiled);
+  return compiled;
 }
 
 llvm::Expected<std::string> mlsys::compileToStage(const CompileRequest &request, Stage stage) {
   Compilation compilation(request);
+  if (llvm::Error error = compilation.read())
+    return std::move(error);
   if (llvm::Error error = compilation.prepare(stage))
     return std::move(error);
   if (stage < compilation.initialStage())

@@ -11,6 +11,15 @@
 
 using namespace mlsys;
 
+std::string mlsys::getCubinCompiler() {
+  try {
+    std::shared_ptr<rt::Nvrtc> nvrtc = rt::Nvrtc::open();
+    return nvrtc ? nvrtc->version() : "";
+  } catch (const std::exception &) {
+    return "";
+  }
+}
+
 llvm::Error mlsys::emitCubins(program::TargetProgramT &program, const std::string &arch,
                               const std::function<void(const std::string &)> &progress) {
   try {

@@ -22,6 +22,9 @@ llvm::Error emitCpuCode(Compilation &compilation, mlir::ModuleOp module,
 llvm::Error emitCudaText(Compilation &compilation, mlir::ModuleOp module,
                          program::TargetProgramT &program);
 
+/// What compiles cubins: NVRTC's version; empty when there is none.
+std::string getCubinCompiler();
+
 /// Adds a cubin of each kernel for an architecture, from the kernel cache or by NVRTC.
 llvm::Error emitCubins(program::TargetProgramT &program, const std::string &arch,
                        const std::function<void(const std::string &)> &progress);

@@ -219,6 +219,8 @@ llvm::Expected<rt::ModelHandle> mlsys::openReference(const CompileRequest &reque
   interpreted->request = std::make_unique<CompileRequest>(request);
   interpreted->compilation = std::make_unique<Compilation>(*interpreted->request);
   Compilation &compilation = *interpreted->compilation;
+  if (llvm::Error error = compilation.read())
+    return std::move(error);
   if (llvm::Error error = compilation.prepare(Stage::Cache))
     return std::move(error);
   if (compilation.initialStage() >= Stage::Kernel)
