@@ -214,6 +214,7 @@ template <typename Op> void AttentionLowering::readScores(Op op) {
     window = *value;
   if (std::optional<APFloat> value = op.getSoftcap())
     softcap = value->convertToFloat();
+  slopes = op.getSlopes().value_or(ArrayRef<float>());
 }
 
 LogicalResult AttentionLowering::readOperation() {
@@ -288,6 +289,8 @@ void AttentionLowering::allocateScratch() {
   nextMaxima = kernel.allocScratch(paddedRows(), f32);
   rescales = kernel.allocScratch(paddedRows(), f32);
   sums = kernel.allocScratch(rows * tiles.keyWidth, f32);
+  if (!slopes.empty())
+    slopeOfHead = kernel.allocScratch(llvm::alignTo(heads, target.vectorWidth), f32);
   if (contiguous || usesBf16)
     keyScratch = kernel.allocScratch(keysPerBlock * headDim, operandType);
   if (usesBf16)
@@ -299,6 +302,7 @@ LogicalResult AttentionLowering::run() {
     return failure();
   selectTiles();
   allocateScratch();
+  emitSlopes();
   if (paged)
     emitPagedTasks();
   else

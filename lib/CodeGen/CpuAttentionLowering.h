@@ -71,15 +71,20 @@ private:
   void emitMaxima(const QuerySegment &segment, mlir::Value firstKey, bool masked);
   /// `visible`: how many keys of the block the row sees or are before its window; `hidden`: how
   /// many are before its window. Either may be negative; null when no key is masked for it.
-  void emitRowMaximum(mlir::Value row, mlir::Value visible, mlir::Value hidden);
+  /// `bias` and `slope` are scalars, null without slopes: what is added to the score of the block's first key, and for
+  /// each further key.
+  void emitRowMaximum(mlir::Value row, mlir::Value visible, mlir::Value hidden, mlir::Value bias, mlir::Value slope);
+  /// Stores the slopes of all heads to scratch.
+  void emitSlopes();
   void emitRescales(mlir::Value rows);
   void emitRowWeights(mlir::Value row);
-  /// A vector of query-key products as they are stored: scaled or capped when `prescaled`.
-  mlir::Value emitScore(mlir::Value product);
+  /// A vector of query-key products as they are stored: scaled or capped when `prescaled`, plus `added`, which may be
+  /// null.
+  mlir::Value emitScore(mlir::Value product, mlir::Value added);
   mlir::Value windowStart(mlir::Value limit);
   double lowestScore() const;
   /// Whether scores are stored as exp takes them; otherwise it multiplies them by `scale`.
-  bool prescaled() const { return softcap != 0 || scale <= 0; }
+  bool prescaled() const { return softcap != 0 || scale <= 0 || !slopes.empty(); }
   double scaleOfScores() const { return prescaled() ? 1 : scale; }
   void emitResults(const QuerySegment &segment);
   void emitPartResults(const QuerySegment &segment);
@@ -147,6 +152,8 @@ private:
   /// 0: none.
   int64_t window = 0;
   float softcap = 0;
+  /// Of each query head; empty: none.
+  llvm::ArrayRef<float> slopes;
   std::optional<CacheLayout> layout;
 
   AttentionTiles tiles;
@@ -162,6 +169,8 @@ private:
   /// For each row: the running maximum, the one with the block, by which factor that changes
   /// earlier sums, and the sums by lanes. Maxima are of scores, before `scale` unless `prescaled`.
   mlir::Value maxima, nextMaxima, rescales, sums;
+  /// The slope of each query head.
+  mlir::Value slopeOfHead;
 };
 
 } // namespace mlsys

@@ -164,19 +164,33 @@ Value AttentionLowering::windowStart(Value limit) {
   return window ? math.sub(limit, math.min(limit, constant(window))) : constant(0);
 }
 
-Value AttentionLowering::emitScore(Value product) {
+Value AttentionLowering::emitScore(Value product, Value added) {
   int64_t width = cast<VectorType>(product.getType()).getDimSize(0);
   auto times = [&](Value value, double factor) -> Value {
     return arith::MulFOp::create(b, loc, value, splatConstant(factor, width));
   };
   if (!prescaled())
     return product;
+  auto finish = [&](Value value, double factor) -> Value {
+    return added ? vector::FMAOp::create(b, loc, value, splatConstant(factor, width), added).getResult()
+                 : times(value, factor);
+  };
   if (softcap == 0)
-    return times(product, scale);
-  return times(::mlir::math::TanhOp::create(b, loc, times(product, scale / softcap)), softcap);
+    return finish(product, scale);
+  return finish(::mlir::math::TanhOp::create(b, loc, times(product, scale / softcap)), softcap);
 }
 
-void AttentionLowering::emitRowMaximum(Value row, Value visible, Value hidden) {
+void AttentionLowering::emitSlopes() {
+  int64_t width = target.vectorWidth, count = slopes.size();
+  for (int64_t head = 0; head < count; head += width) {
+    SmallVector<float> part(width, 0.0f);
+    llvm::copy(slopes.slice(head, std::min(width, count - head)), part.begin());
+    store(arith::ConstantOp::create(b, loc, DenseElementsAttr::get(floats(width), ArrayRef<float>(part))), slopeOfHead,
+          constant(head));
+  }
+}
+
+void AttentionLowering::emitRowMaximum(Value row, Value visible, Value hidden, Value bias, Value slope) {
   int64_t width = tiles.keyWidth;
   Value first = math.mul(row, keysPerBlock);
   Value lowest = splatConstant(-std::numeric_limits<double>::infinity(), width);
@@ -188,7 +202,15 @@ void AttentionLowering::emitRowMaximum(Value row, Value visible, Value hidden) {
   Value largest;
   for (int64_t column = 0; column < keysPerBlock; column += width) {
     Value place = math.add(first, column);
-    Value score = emitScore(load(scores, place, width));
+    Value added;
+    if (bias) {
+      SmallVector<float> columns;
+      for (int64_t lane = 0; lane < width; ++lane)
+        columns.push_back(static_cast<float>(column + lane));
+      Value distance = arith::ConstantOp::create(b, loc, DenseElementsAttr::get(floats(width), ArrayRef<float>(columns)));
+      added = vector::FMAOp::create(b, loc, splat(slope, width), distance, splat(bias, width));
+    }
+    Value score = emitScore(load(scores, place, width), added);
     if (visible)
       score = arith::SelectOp::create(b, loc, maskOf(visible, column), score, lowest);
     if (hidden)
@@ -204,16 +226,24 @@ void AttentionLowering::emitRowMaximum(Value row, Value visible, Value hidden) {
 }
 
 void AttentionLowering::emitMaxima(const QuerySegment &segment, Value firstKey, bool masked) {
-  forRows(segment, [&](Value token, Value, Value row) {
-    Value visible, hidden;
+  forRows(segment, [&](Value token, Value head, Value row) {
+    Value visible, hidden, bias, slope;
+    Value limit = causal ? math.add(segment.firstLimit, token) : segment.firstLimit;
+    if (!slopes.empty()) {
+      // The query is the last key that it sees.
+      Value distance = arith::SubIOp::create(b, loc, math.add(firstKey, 1), limit);
+      distance = arith::IndexCastOp::create(b, loc, b.getI32Type(), distance);
+      distance = arith::SIToFPOp::create(b, loc, b.getF32Type(), distance);
+      slope = memref::LoadOp::create(b, loc, slopeOfHead, math.join(segment.head, constant(ratio), head));
+      bias = arith::MulFOp::create(b, loc, slope, distance);
+    }
     if (masked) {
-      Value limit = causal ? math.add(segment.firstLimit, token) : segment.firstLimit;
       // Negative when the row sees nothing of the block.
       visible = arith::SubIOp::create(b, loc, limit, firstKey);
       if (window)
         hidden = arith::SubIOp::create(b, loc, windowStart(limit), firstKey);
     }
-    emitRowMaximum(row, visible, hidden);
+    emitRowMaximum(row, visible, hidden, bias, slope);
   });
 }
 

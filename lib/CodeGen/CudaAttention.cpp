@@ -168,7 +168,7 @@ static LogicalResult lowerPaged(KernelBuilder &kernel, PagedAttentionOp op, Laun
       kernel.outputs.front(), kernel.outputs.size() > 1 ? kernel.outputs[1] : Value(), heads, kvHeads, dim, layer.getPageSize(),
       layout.pageElements() * layer.getElementType().getIntOrFloatBitWidth() / 8,
       /*heads_per_block=*/decode ? group : 1, op.getScale(),
-      /*causal=*/!op.getBidirectional(), op.getWindowAttr(), op.getSoftcapAttr(), /*wgmma=*/false);
+      /*causal=*/!op.getBidirectional(), op.getWindowAttr(), op.getSoftcapAttr(), op.getSlopesAttr(), /*wgmma=*/false);
 
   MLIRContext *context = builder.getContext();
   launch.block = {128, 1, 1};
@@ -199,7 +199,7 @@ static LogicalResult lowerPlain(KernelBuilder &kernel, AttentionOp op, LaunchSha
       bufferBehind(kernel, op.getKey()), bufferBehind(kernel, op.getValue()), ValueRange(),
       ValueRange{kernel.extent(length), kernel.extent(getDim(key, 1))}, kernel.outputs.front(), Value(),
       heads, kvHeads, dim, /*page_size=*/0, /*page_stride=*/0, /*heads_per_block=*/1, op.getScale(),
-      op.getCausal(), op.getWindowAttr(), op.getSoftcapAttr(), /*wgmma=*/false);
+      op.getCausal(), op.getWindowAttr(), op.getSoftcapAttr(), op.getSlopesAttr(), /*wgmma=*/false);
   launch.block = {128, 1, 1};
   launch.grid = {toLaunchExpr(kernel.fusion, length).ceilDiv(prefillRows(tensorCores)),
                  getAffineConstantExpr(heads, builder.getContext()), toLaunchExpr(kernel.fusion, batch)};

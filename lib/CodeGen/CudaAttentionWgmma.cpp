@@ -97,7 +97,7 @@ void mlsys::lowerAttentionByWgmma(KernelBuilder &kernel, PagedAttentionOp op, La
       ValueRange{kernel.extent(getDim(typeOf(op.getBlockTable()), 1)), kernel.extent(requests)},
       kernel.outputs.front(), Value(), heads, kvHeads, dim, pageSize,
       layout.pageElements() * layer.getElementType().getIntOrFloatBitWidth() / 8, /*heads_per_block=*/heads / kvHeads,
-      op.getScale(), /*causal=*/!op.getBidirectional(), op.getWindowAttr(), op.getSoftcapAttr(), /*wgmma=*/true);
+      op.getScale(), /*causal=*/!op.getBidirectional(), op.getWindowAttr(), op.getSoftcapAttr(), op.getSlopesAttr(), /*wgmma=*/true);
 
   MLIRContext *context = builder.getContext();
   auto constant = [&](int64_t value) { return getAffineConstantExpr(value, context); };
@@ -123,7 +123,7 @@ void mlsys::lowerAttentionByWgmma(KernelBuilder &kernel, AttentionOp op, LaunchS
       kernel.bufferOf(argumentBehind(op.getKey())), kernel.bufferOf(argumentBehind(op.getValue())), ValueRange(),
       ValueRange{kernel.extent(length), kernel.extent(keys)}, kernel.outputs.front(), Value(), heads, kvHeads, dim,
       /*page_size=*/0, /*page_stride=*/0, /*heads_per_block=*/heads / kvHeads, op.getScale(), op.getCausal(),
-      op.getWindowAttr(), op.getSoftcapAttr(), /*wgmma=*/true);
+      op.getWindowAttr(), op.getSoftcapAttr(), op.getSlopesAttr(), /*wgmma=*/true);
 
   MLIRContext *context = builder.getContext();
   auto constant = [&](int64_t value) { return getAffineConstantExpr(value, context); };

@@ -195,9 +195,12 @@ LogicalResult CudaPrinter::printKernelOp(kernel::AttentionOp op) {
   };
   std::string cap = op.getSoftcap() ? number(*op.getSoftcap()) : "0.0f";
   std::string scores = number(op.getScale()) + ", " + (op.getCausal() ? "true" : "false");
-  if (op.getWindow() || op.getSoftcap())
+  std::string slopes;
+  for (float slope : op.getSlopes().value_or(ArrayRef<float>()))
+    slopes += (slopes.empty() ? ", HeadSlopes<" : ", ") + std::to_string(llvm::bit_cast<uint32_t>(slope)) + "u";
+  if (op.getWindow() || op.getSoftcap() || op.getSlopes())
     scores = std::string("Scores<") + (op.getWindow() ? "true, " : "false, ") +
-             (op.getSoftcap() ? "true" : "false") + ">{" + scores + ", " +
+             (op.getSoftcap() ? "true" : "false") + (slopes.empty() ? "" : slopes + ">") + ">{" + scores + ", " +
              std::to_string(std::min<int64_t>(op.getWindow().value_or(0), std::numeric_limits<int32_t>::max())) +
              ", " + cap + "}";
   else

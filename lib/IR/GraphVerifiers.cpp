@@ -8,6 +8,8 @@
 
 #include "llvm/ADT/SmallBitVector.h"
 
+#include <cmath>
+
 using namespace mlir;
 using namespace mlsys;
 using namespace mlsys::graph;
@@ -235,13 +237,23 @@ LogicalResult ExpertDotOp::verify() {
   return verifyResultDims(*this);
 }
 
-/// What `window` and `softcap` of both attentions may be.
-template <typename Op> static LogicalResult verifyScores(Op op) {
+/// What `window`, `softcap` and `slopes` of both attentions may be.
+template <typename Op> static LogicalResult verifyScores(Op op, int64_t heads, bool causal) {
+  if (op.getWindow() && !causal)
+    return op.emitOpError("a window needs causal attention");
   if (std::optional<int64_t> window = op.getWindow(); window && *window < 1)
     return op.emitOpError("window ") << *window << " must be at least 1";
   if (std::optional<APFloat> cap = op.getSoftcap())
     if (!cap->isFinite() || cap->isNegative() || cap->isZero())
       return op.emitOpError("softcap must be a positive number");
+  if (std::optional<ArrayRef<float>> slopes = op.getSlopes()) {
+    if (!causal)
+      return op.emitOpError("slopes need causal attention");
+    if (static_cast<int64_t>(slopes->size()) != heads)
+      return op.emitOpError("has ") << slopes->size() << " slopes for " << heads << " query heads";
+    if (!llvm::all_of(*slopes, [](float slope) { return std::isfinite(slope); }))
+      return op.emitOpError("slopes must be finite");
+  }
   return success();
 }
 
@@ -257,9 +269,7 @@ LogicalResult AttentionOp::verify() {
     return emitOpError("query heads must be a multiple of key heads");
   if (getCausal() && !mayEqual(query[1], key[1]))
     return emitOpError("causal attention needs as many queries as keys");
-  if (getWindow() && !getCausal())
-    return emitOpError("a window needs causal attention");
-  return verifyScores(*this);
+  return verifyScores(*this, *heads, getCausal());
 }
 
 LogicalResult CacheLayerOp::verify() {
@@ -302,9 +312,7 @@ LogicalResult PagedAttentionOp::verify() {
   if (start.size() != 1 || context.size() != 1 || table.size() != 2 ||
       !mayEqual(table[0], context[0]) || !mayEqual(start[0], context[0] + DimExpr::constant(1)))
     return emitOpError("expects queryStart [R + 1], contextLength [R] and blockTable [R, P]");
-  if (getWindow() && getBidirectional())
-    return emitOpError("a window needs causal attention");
-  return verifyScores(*this);
+  return verifyScores(*this, *heads, !getBidirectional());
 }
 
 LogicalResult LastTokenOp::verify() {

@@ -224,5 +224,7 @@ LogicalResult AttentionOp::verify() {
   if (heads < 1 || keyHeads < 1 || heads % keyHeads || static_cast<int64_t>(getHeadDim()) < 1)
     return emitOpError("has ") << heads << " heads of " << static_cast<int64_t>(getHeadDim())
                                << " elements over " << keyHeads << " key heads";
+  if (getSlopes() && static_cast<int64_t>(getSlopes()->size()) != heads)
+    return emitOpError("has ") << getSlopes()->size() << " slopes for " << heads << " heads";
   return success();
 }

@@ -127,6 +127,8 @@ Value importer::makeAttention(GraphMaker &make, Value input, int64_t layer, Valu
     mixed.setWindow(own.window);
   if (config.attentionSoftcap > 0)
     mixed.setSoftcap(APFloat(static_cast<float>(config.attentionSoftcap)));
+  if (!config.slopes.empty())
+    mixed.setSlopes(ArrayRef(config.slopes));
   Value merged = make.reshape(mixed, {config.heads * config.headDim}, "self_attn.merge");
   return make.linear(merged, Module::Output, layer, "self_attn.o_proj");
 }

@@ -25,6 +25,17 @@ inline void useLayerNorm(ConfigFields &fields, ModelConfig &config, bool bias) {
     config.normEpsilon = 1e-5;
 }
 
+/// No layer rotates queries and keys.
+inline void dropRotation(ModelConfig &config) {
+  config.ropes.clear();
+  for (LayerConfig &layer : config.layerConfigs)
+    layer.rope = -1;
+}
+
+/// ALiBi instead of rotation. Of n heads, n a power of two, head i has the slope 2^(-maximum * (i + 1) / n); where
+/// there are more heads, those beyond have every second slope of 2n heads.
+void useSlopes(ModelConfig &config, double maximum = 8);
+
 /// The same window in all layers, or in those that `applies` says.
 template <typename F>
 void setWindow(ConfigFields &fields, ModelConfig &config, F applies) {

@@ -55,6 +55,7 @@ static constexpr KeyPair keyPairs[] = {
     {"logits_scaling", "logit_scale"},
     {"logit_scale", "logit_scale"},
     {"clip_qkv", "attention.clamp_kqv"},
+    {"alibi_bias_max", "attention.max_alibi_bias"},
     {"use_parallel_residual", "use_parallel_residual"},
     {"norm_topk_prob", "expert_weights_norm"},
     {"rope_local_base_freq", "rope.freq_base_swa"},

@@ -11,6 +11,12 @@
 
 #include "FamilyParts.h"
 
+#include "llvm/ADT/APFloat.h"
+#include "llvm/ADT/bit.h"
+
+#include <algorithm>
+#include <cmath>
+
 using namespace llvm;
 using namespace mlsys;
 using namespace mlsys::importer;
@@ -82,7 +88,7 @@ static constexpr ModuleName phiNames[] = {
 };
 
 //===----------------------------------------------------------------------===//
-// GPT-NeoX, Falcon
+// GPT-NeoX, Falcon, Bloom, MPT
 //===----------------------------------------------------------------------===//
 
 static void configureGptNeoX(ConfigFields &fields, ModelConfig &config) {
@@ -109,10 +115,31 @@ static constexpr ModuleName gptNeoXNames[] = {
     {Module::Head, "embed_out"},
 };
 
+void importer::useSlopes(ModelConfig &config, double maximum) {
+  dropRotation(config);
+  // Other numbers of heads are refused later.
+  if (config.heads < 1 || config.heads > 1 << 14)
+    return;
+  auto heads = static_cast<uint64_t>(config.heads), count = llvm::bit_floor(heads);
+  for (uint64_t head = 0; head < heads; ++head) {
+    double power = head < count ? static_cast<double>(head + 1) : static_cast<double>(head - count) + 0.5;
+    config.slopes.push_back(static_cast<float>(std::exp2(-maximum * power / static_cast<double>(count))));
+  }
+}
+
 static void configureFalcon(ConfigFields &fields, ModelConfig &config) {
   useLayerNorm(fields, config, true);
   tieByDefault(fields, config);
-  expectFlag(fields, "alibi", false);
+  if (fields.boolean({"alibi"}).value_or(false)) {
+    useSlopes(config);
+    // Of bf16, and scaled with the product of query and key.
+    for (float &slope : config.slopes) {
+      APFloat rounded(slope);
+      bool exact;
+      rounded.convert(APFloat::BFloat(), APFloat::rmNearestTiesToEven, &exact);
+      slope = static_cast<float>(rounded.convertToDouble() / std::sqrt(static_cast<double>(config.headDim)));
+    }
+  }
   bool bias = fields.boolean({"bias"}).value_or(false);
   setBiases(config, bias, bias);
   config.gatedMlp = false;
@@ -150,6 +177,67 @@ static constexpr ModuleName falconGgufNames[] = {
     {Module::MlpNorm, "blk.{0}.attn_norm"},
 };
 
+static void configureBloom(ConfigFields &fields, ModelConfig &config) {
+  useLayerNorm(fields, config, true);
+  tieByDefault(fields, config);
+  setBiases(config, true, true);
+  useSlopes(config);
+  config.embeddingNorm = true;
+  config.gatedMlp = false;
+  config.activation = Activation::GeluTanh;
+  expectFlag(fields, "apply_residual_connection_post_layernorm", false);
+}
+
+static constexpr ModuleName bloomNames[] = {
+    FALCON_NAMES,
+    {Module::EmbeddingNorm, "word_embeddings_layernorm"},
+    {Module::AttentionNorm, FALCON_LAYER "input_layernorm"},
+    {Module::MlpNorm, FALCON_LAYER "post_attention_layernorm"},
+};
+
+static void configureMpt(ConfigFields &fields, ModelConfig &config) {
+  useLayerNorm(fields, config, false);
+  tieByDefault(fields, config);
+  config.gatedMlp = false;
+  config.activation = Activation::Gelu;
+  if (std::optional<int64_t> ratio = fields.integer({"expansion_ratio"}); ratio && *ratio > 0 && *ratio <= 64)
+    config.intermediate = *ratio * std::clamp<int64_t>(config.hidden, 0, 1 << 28);
+  expectFlag(fields, "no_bias", true);
+  if (fields.has("logit_scale"))
+    fields.fail(fields.spell("logit_scale") + " is not supported");
+  std::string norm = fields.string({"norm_type"}).value_or("layernorm");
+  if (norm != "layernorm" && norm != "low_precision_layernorm")
+    fields.fail("norm_type '" + norm + "' is not supported; supported are layernorm and low_precision_layernorm");
+  std::optional<ConfigFields> inside = fields.child("attn_config");
+  ConfigFields &attention = inside ? *inside : fields;
+  std::string type = attention.string({"attn_type"}).value_or("multihead_attention");
+  if (type != "multihead_attention")
+    fields.fail("attn_config.attn_type '" + type + "' is not supported; supported is multihead_attention");
+  expectFlag(attention, "qk_ln", false);
+  expectFlag(attention, "prefix_lm", false);
+  expectFlag(attention, "alibi", true);
+  double maximum = attention.number({"alibi_bias_max"}).value_or(8);
+  if (!(maximum > 0 && maximum <= 64))
+    return fields.fail(attention.spell("alibi_bias_max") +
+                       " must be above 0 and at most 64; models without ALiBi are not supported");
+  useSlopes(config, maximum);
+  config.clampQkv = attention.number({"clip_qkv"}).value_or(0);
+  config.attentionScale = attention.number({"softmax_scale"}).value_or(0);
+}
+
+static constexpr ModuleName mptNames[] = {
+    {Module::Embedding, "wte"},
+    {Module::AttentionNorm, "blocks.{0}.norm_1"},
+    {Module::Query, "blocks.{0}.attn.Wqkv", Pick::FusedQuery},
+    {Module::Key, "blocks.{0}.attn.Wqkv", Pick::FusedKey},
+    {Module::Value, "blocks.{0}.attn.Wqkv", Pick::FusedValue},
+    {Module::Output, "blocks.{0}.attn.out_proj"},
+    {Module::MlpNorm, "blocks.{0}.norm_2"},
+    {Module::Up, "blocks.{0}.ffn.up_proj"},
+    {Module::Down, "blocks.{0}.ffn.down_proj"},
+    {Module::FinalNorm, "norm_f"},
+};
+
 //===----------------------------------------------------------------------===//
 // GPT-2, GPT-J, GPT-BigCode, OPT
 //===----------------------------------------------------------------------===//
@@ -162,9 +250,7 @@ static void configureGpt2(ConfigFields &fields, ModelConfig &config) {
   if (!fields.has("activation_function") && !fields.has("hidden_act"))
     config.activation = Activation::GeluTanh;
   config.learnedPositions = config.contextLength;
-  config.ropes.clear();
-  for (LayerConfig &layer : config.layerConfigs)
-    layer.rope = -1;
+  dropRotation(config);
   expectFlag(fields, "scale_attn_weights", true);
   expectFlag(fields, "scale_attn_by_inverse_layer_idx", false);
   expectFlag(fields, "add_cross_attention", false);
@@ -242,9 +328,7 @@ static void configureOpt(ConfigFields &fields, ModelConfig &config) {
     config.activation = Activation::Relu;
   config.learnedPositions = config.contextLength;
   config.firstPosition = 2;
-  config.ropes.clear();
-  for (LayerConfig &layer : config.layerConfigs)
-    layer.rope = -1;
+  dropRotation(config);
   if (!fields.boolean({"do_layer_norm_before"}).value_or(true)) {
     config.placement.before = false;
     config.placement.onResidual = true;
@@ -281,6 +365,8 @@ static const Family families[] = {
     {"gpt_bigcode", "starcoder", "GPTBigCode", "transformer.", configureGptBigCode, gptBigCodeNames, fusedGgufNames},
     {"opt", nullptr, "OPT", "model.decoder.", configureOpt, optNames, {}},
     {"falcon", "falcon", "Falcon", "transformer.", configureFalcon, falconNames, falconGgufNames},
+    {"bloom", "bloom", "Bloom", "transformer.", configureBloom, bloomNames, fusedGgufNames},
+    {"mpt", "mpt", "Mpt", "transformer.", configureMpt, mptNames, fusedGgufNames},
     {"stablelm", "stablelm", "StableLm", "model.", configureStableLm, stableLmNames, {}},
     {"starcoder2", "starcoder2", "Starcoder2", "model.", configureStarCoder2, starCoder2Names, {}},
     {"phi", "phi2", "Phi", "model.", configurePhi, phiNames, fusedGgufNames},

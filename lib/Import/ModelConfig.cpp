@@ -106,7 +106,7 @@ static RopeConfig readRope(ConfigFields &fields, const ModelConfig &config) {
 
 static void readCommonConfig(ConfigFields &fields, ModelConfig &config) {
   config.layers = fields.needInteger({"num_hidden_layers", "n_layer", "num_layers", "n_layers"});
-  config.hidden = fields.needInteger({"hidden_size", "n_embd", "d_model"});
+  config.hidden = fields.needInteger({"hidden_size", "n_embd", "n_embed", "d_model"});
   config.vocabulary = fields.needInteger({"vocab_size"});
   config.heads = fields.needInteger({"num_attention_heads", "n_head", "n_heads"});
   // What is too large is refused later.
@@ -122,7 +122,7 @@ static void readCommonConfig(ConfigFields &fields, ModelConfig &config) {
                 " and there is no head_dim");
   config.headDim = headDim.value_or(split);
   config.contextLength =
-      fields.integer({"max_position_embeddings", "n_positions", "n_ctx"}).value_or(2048);
+      fields.integer({"max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length"}).value_or(2048);
   config.normEpsilon = fields
                            .number({"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon",
                                     "norm_epsilon", "norm_eps"})

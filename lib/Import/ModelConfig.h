@@ -126,6 +126,8 @@ struct ModelConfig {
   double attentionScale = 0;
   /// Bounds of attention scores and logits by a tanh; 0: none.
   double attentionSoftcap = 0, finalSoftcap = 0;
+  /// ALiBi: what a query head's score changes by from key to key; empty: none.
+  std::vector<float> slopes;
   /// Queries, keys and values are clamped to +-this; 0: not.
   double clampQkv = 0;
   double embeddingScale = 1, residualScale = 1, logitScale = 1;

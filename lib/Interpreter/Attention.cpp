@@ -23,10 +23,37 @@ template <typename Op> static KeyRange causalKeys(Op op, int64_t position) {
   return {window ? std::max<int64_t>(0, position + 1 - *window) : 0, position + 1};
 }
 
-/// softmax(cap(scale * q k^T)) v for one query of one head. `key` and `value` give
-/// element d of the row at a position. `softcap` is 0 when there is none.
+/// What a product of a query and a key becomes before the softmax.
+struct ScoreRule {
+  double scale;
+  /// 0: none.
+  double softcap = 0;
+  /// What a key's distance is multiplied by, and the query's position.
+  double slope = 0;
+  int64_t position = 0;
+
+  double operator()(double product, int64_t key) const {
+    double score = product * scale;
+    if (softcap > 0)
+      score = softcap * std::tanh(score / softcap);
+    return score + slope * static_cast<double>(key - position);
+  }
+};
+
+template <typename Op> static ScoreRule scoreRule(Op op, int64_t head, int64_t position) {
+  ScoreRule rule{op.getScale().convertToFloat()};
+  if (std::optional<APFloat> cap = op.getSoftcap())
+    rule.softcap = cap->convertToFloat();
+  if (std::optional<ArrayRef<float>> slopes = op.getSlopes())
+    rule.slope = (*slopes)[head];
+  rule.position = position;
+  return rule;
+}
+
+/// The softmax of the scores, times the values, for one query of one head. `key` and `value` give
+/// element d of the row at a position.
 static void attend(Tensor &result, int64_t resultStart, const Tensor &query, int64_t queryStart,
-                   int64_t dim, KeyRange keys, double scale, double softcap,
+                   int64_t dim, KeyRange keys, const ScoreRule &rule,
                    llvm::function_ref<double(int64_t, int64_t)> key,
                    llvm::function_ref<double(int64_t, int64_t)> value) {
   std::vector<double> weights;
@@ -35,8 +62,7 @@ static void attend(Tensor &result, int64_t resultStart, const Tensor &query, int
     double score = 0;
     for (int64_t d = 0; d < dim; ++d)
       score += query.getFloat(queryStart + d) * key(position, d);
-    score *= scale;
-    weights.push_back(softcap > 0 ? softcap * std::tanh(score / softcap) : score);
+    weights.push_back(rule(score, position));
     largest = std::max(largest, weights.back());
   }
   for (double &weight : weights)
@@ -49,16 +75,10 @@ static void attend(Tensor &result, int64_t resultStart, const Tensor &query, int
   }
 }
 
-template <typename Op> static double softcapOf(Op op) {
-  std::optional<APFloat> cap = op.getSoftcap();
-  return cap ? cap->convertToFloat() : 0.0;
-}
-
 llvm::Expected<Tensor> mlsys::evaluateAttention(AttentionOp op, const Evaluation &e) {
   const Tensor &query = e.tensor(0), &key = e.tensor(1), &value = e.tensor(2);
   int64_t batches = query.dim(0), queries = query.dim(1), heads = query.dim(2), dim = query.dim(3);
   int64_t keys = key.dim(1), keyHeads = key.dim(2), group = heads / keyHeads;
-  double scale = op.getScale().convertToFloat();
   Tensor result = e.makeResult();
   for (int64_t batch = 0; batch < batches; ++batch)
     for (int64_t row = 0; row < queries; ++row)
@@ -71,7 +91,7 @@ llvm::Expected<Tensor> mlsys::evaluateAttention(AttentionOp op, const Evaluation
           };
         };
         attend(result, start, query, start, dim,
-               op.getCausal() ? causalKeys(op, row) : KeyRange{0, keys}, scale, softcapOf(op),
+               op.getCausal() ? causalKeys(op, row) : KeyRange{0, keys}, scoreRule(op, head, row),
                at(key), at(value));
       }
   return result;
@@ -106,7 +126,6 @@ llvm::Expected<Tensor> mlsys::evaluatePagedAttention(PagedAttentionOp op, const 
   KvPages &pages = *layer.pages;
   int64_t heads = query.dim(1), dim = query.dim(2), group = heads / pages.heads;
   int64_t tablePages = blockTable.dim(1);
-  double scale = op.getScale().convertToFloat();
   Tensor result = e.makeResult();
   for (int64_t request = 0; request < contextLength.size(); ++request) {
     int64_t begin = queryStart.getInt(request), end = queryStart.getInt(request + 1);
@@ -135,9 +154,9 @@ llvm::Expected<Tensor> mlsys::evaluatePagedAttention(PagedAttentionOp op, const 
           };
         };
         int64_t start = (token * heads + head) * dim;
-        KeyRange keys = op.getBidirectional() ? KeyRange{0, context}
-                                              : causalKeys(op, context - count + (token - begin));
-        attend(result, start, query, start, dim, keys, scale, softcapOf(op), at(0), at(1));
+        int64_t position = context - count + (token - begin);
+        KeyRange keys = op.getBidirectional() ? KeyRange{0, context} : causalKeys(op, position);
+        attend(result, start, query, start, dim, keys, scoreRule(op, head, position), at(0), at(1));
       }
   }
   return result;

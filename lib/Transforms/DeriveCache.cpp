@@ -232,7 +232,7 @@ void StepBuilder::copyAttention(AttentionOp op) {
       builder, loc, query.getType(), query, layer, step.getArgument(QueryStart),
       step.getArgument(ContextLength), step.getArgument(BlockTable), op.getScaleAttr(),
       /*bidirectional=*/op.getCausal() ? UnitAttr() : builder.getUnitAttr(), op.getWindowAttr(),
-      op.getSoftcapAttr());
+      op.getSoftcapAttr(), op.getSlopesAttr());
 }
 
 /// An input extent of 1 that was broadcast along the batch has no place any more.

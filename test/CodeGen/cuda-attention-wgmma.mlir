@@ -80,14 +80,15 @@ func.func @tensors(%q: !aq, %k: !ak, %v: !ak) -> !aq
 !fq = tensor<3x8x4x64xf16>
 !fk = tensor<3x8x2x64xf16>
 
-// Few rows would leave most of a block idle.
+// Few rows would leave most of a block idle. Slopes are in the type of the scores.
 // CHECK-LABEL: // attention_3
 // CHECK-NOT:     wgmma
 // CHECK:         attention_plain<64>(
+// CHECK:         Scores<false, false, HeadSlopes<1056964608u, 1048576000u, 1040187392u, 1031798784u>>{
 func.func @few_queries(%q: !fq, %k: !fk, %v: !fk) -> !fq {
   %0 = graph.fusion "attention"(%q, %k, %v) : (!fq, !fk, !fk) -> !fq {
   ^bb0(%a: !fq, %b: !fk, %c: !fk):
-    %1 = graph.attention %a, %b, %c causal scale 0.3 : !fq, !fk
+    %1 = graph.attention %a, %b, %c causal slopes [0.5, 0.25, 0.125, 0.0625] scale 0.3 : !fq, !fk
     graph.yield %1 : !fq
   }
   return %0 : !fq

@@ -501,6 +501,30 @@ func.func @attention_softcap(%q: tensor<1x8x4x16xf32>) {
 
 // -----
 
+func.func @attention_slopes_all_keys(%q: tensor<1x8x2x16xf32>) {
+  // expected-error @below {{slopes need causal attention}}
+  %0 = graph.attention %q, %q, %q slopes [0.5, 0.25] scale 1.0 : tensor<1x8x2x16xf32>, tensor<1x8x2x16xf32>
+  return
+}
+
+// -----
+
+func.func @attention_slopes_count(%q: tensor<1x8x4x16xf32>, %k: tensor<1x8x2x16xf32>) {
+  // expected-error @below {{has 2 slopes for 4 query heads}}
+  %0 = graph.attention %q, %k, %k causal slopes [0.5, 0.25] scale 1.0 : tensor<1x8x4x16xf32>, tensor<1x8x2x16xf32>
+  return
+}
+
+// -----
+
+func.func @attention_slopes_finite(%q: tensor<1x8x2x16xf32>) {
+  // expected-error @below {{slopes must be finite}}
+  %0 = graph.attention %q, %q, %q causal slopes [0.5, 1.0e+39] scale 1.0 : tensor<1x8x2x16xf32>, tensor<1x8x2x16xf32>
+  return
+}
+
+// -----
+
 !layer = !graph.kv_layer<layers = 2, heads = 2, dim = 16, page = 8, f32>
 func.func @paged_window(%l: !layer, %q: tensor<4x4x16xf32>, %s: tensor<2xi32>, %c: tensor<1xi32>, %t: tensor<1x8xi32>) {
   // expected-error @below {{a window needs causal attention}}
@@ -514,6 +538,24 @@ func.func @paged_window(%l: !layer, %q: tensor<4x4x16xf32>, %s: tensor<2xi32>, %
 func.func @paged_softcap(%l: !layer, %q: tensor<4x4x16xf32>, %s: tensor<2xi32>, %c: tensor<1xi32>, %t: tensor<1x8xi32>) {
   // expected-error @below {{softcap must be a positive number}}
   %0 = graph.paged_attention %q, %l, %s, %c, %t softcap 0.0 scale 1.0 : tensor<4x4x16xf32>, !layer, tensor<2xi32>, tensor<1xi32>, tensor<1x8xi32>
+  return
+}
+
+// -----
+
+!layer = !graph.kv_layer<layers = 2, heads = 2, dim = 16, page = 8, f32>
+func.func @paged_slopes_all_keys(%l: !layer, %q: tensor<4x4x16xf32>, %s: tensor<2xi32>, %c: tensor<1xi32>, %t: tensor<1x8xi32>) {
+  // expected-error @below {{slopes need causal attention}}
+  %0 = graph.paged_attention %q, %l, %s, %c, %t bidirectional slopes [0.5, 0.5, 0.5, 0.5] scale 1.0 : tensor<4x4x16xf32>, !layer, tensor<2xi32>, tensor<1xi32>, tensor<1x8xi32>
+  return
+}
+
+// -----
+
+!layer = !graph.kv_layer<layers = 2, heads = 2, dim = 16, page = 8, f32>
+func.func @paged_slopes_count(%l: !layer, %q: tensor<4x4x16xf32>, %s: tensor<2xi32>, %c: tensor<1xi32>, %t: tensor<1x8xi32>) {
+  // expected-error @below {{has 2 slopes for 4 query heads}}
+  %0 = graph.paged_attention %q, %l, %s, %c, %t slopes [0.5, 0.25] scale 1.0 : tensor<4x4x16xf32>, !layer, tensor<2xi32>, tensor<1xi32>, tensor<1x8xi32>
   return
 }
 

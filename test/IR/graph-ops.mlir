@@ -151,6 +151,8 @@ func.func @heroes(%x: tensor<4x64xbf16>, %w: tensor<128x64xbf16>, %a: tensor<2x3
   %2 = graph.attention %q, %k, %k causal scale 2.5e-1 : tensor<1x?x4x16xf32, #graph.dims<[1, S, 4, 16]>>, tensor<1x?x2x16xf32, #graph.dims<[1, S, 2, 16]>>
   // CHECK: graph.attention %{{.*}}, %{{.*}}, %{{.*}} causal window 4096 softcap 5.000000e+01 scale 2.500000e-01 :
   %windowed = graph.attention %q, %k, %k causal window 4096 softcap 50.0 scale 2.5e-1 : tensor<1x?x4x16xf32, #graph.dims<[1, S, 4, 16]>>, tensor<1x?x2x16xf32, #graph.dims<[1, S, 2, 16]>>
+  // CHECK: graph.attention %{{.*}}, %{{.*}}, %{{.*}} causal slopes [5.000000e-01, 2.500000e-01, 1.250000e-01, 6.250000e-02] scale 2.500000e-01 :
+  %biased = graph.attention %q, %k, %k causal slopes [0.5, 0.25, 0.125, 0.0625] scale 2.5e-1 : tensor<1x?x4x16xf32, #graph.dims<[1, S, 4, 16]>>, tensor<1x?x2x16xf32, #graph.dims<[1, S, 2, 16]>>
   // CHECK: graph.attention %{{.*}}, %{{.*}}, %{{.*}} scale 1.000000e+00
   %3 = graph.attention %q, %k, %k scale 1.0 : tensor<1x?x4x16xf32, #graph.dims<[1, S, 4, 16]>>, tensor<1x?x2x16xf32, #graph.dims<[1, S, 2, 16]>>
   return
@@ -173,6 +175,9 @@ func.func @cache(%cache: !cache, %k: tensor<?x2x16xbf16, #graph.dims<[T, 2, 16]>
     tensor<?xi32, #graph.dims<["R + 1"]>>, tensor<?xi32, #graph.dims<[R]>>, tensor<?x?xi32, #graph.dims<[R, P]>>
   // CHECK: graph.paged_attention %{{.*}} window 64 softcap 3.000000e+01 scale 2.500000e-01 :
   %windowed = graph.paged_attention %q, %l2, %start, %context, %table window 64 softcap 30.0 scale 2.5e-1 : tensor<?x4x16xbf16, #graph.dims<[T, 4, 16]>>, !layer,
+    tensor<?xi32, #graph.dims<["R + 1"]>>, tensor<?xi32, #graph.dims<[R]>>, tensor<?x?xi32, #graph.dims<[R, P]>>
+  // CHECK: graph.paged_attention %{{.*}} slopes [1.000000e+00, 5.000000e-01, 2.500000e-01, 1.250000e-01] scale 2.500000e-01 :
+  %biased = graph.paged_attention %q, %l2, %start, %context, %table slopes [1.0, 0.5, 0.25, 0.125] scale 2.5e-1 : tensor<?x4x16xbf16, #graph.dims<[T, 4, 16]>>, !layer,
     tensor<?xi32, #graph.dims<["R + 1"]>>, tensor<?xi32, #graph.dims<[R]>>, tensor<?x?xi32, #graph.dims<[R, P]>>
   // CHECK: graph.paged_attention %{{.*}} bidirectional scale 2.500000e-01 :
   %e = graph.paged_attention %q, %l2, %start, %context, %table bidirectional scale 2.5e-1 : tensor<?x4x16xbf16, #graph.dims<[T, 4, 16]>>, !layer,

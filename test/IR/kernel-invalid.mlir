@@ -313,6 +313,14 @@ kernel.func @attention_parts(%x: memref<?xf32>, %w: memref<?xf32>, %n: index) at
 
 // -----
 
+kernel.func @attention_slopes(%x: memref<?xf32>, %w: memref<?xf32>, %n: index) attributes {target = "cuda", kind = "dot"} {
+  // expected-error @below {{has 2 slopes for 4 heads}}
+  kernel.attention "plain" query(%x : memref<?xf32>) key(%w : memref<?xf32>) value(%w : memref<?xf32>) extents(%n, %n) result(%x : memref<?xf32>) {heads = 4 : i64, kv_heads = 2 : i64, head_dim = 16 : i64, page_size = 0 : i64, page_stride = 0 : i64, heads_per_block = 1 : i64, scale = 1.0 : f32, slopes = array<f32: 0.5, 0.25>}
+  kernel.return
+}
+
+// -----
+
 kernel.func @attention_metadata(%x: memref<?xf32>, %w: memref<?xf32>, %h: memref<?xf16>, %n: index) attributes {target = "cuda", kind = "dot"} {
   // expected-error @below {{decode takes no value, 2 buffers of metadata and 1 extents}}
   kernel.attention "decode" query(%x : memref<?xf32>) key(%w : memref<?xf32>) extents(%n) result(%x : memref<?xf32>) {heads = 4 : i64, kv_heads = 2 : i64, head_dim = 16 : i64, page_size = 0 : i64, page_stride = 0 : i64, heads_per_block = 1 : i64, scale = 1.0 : f32}

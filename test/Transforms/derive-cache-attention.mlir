@@ -12,7 +12,7 @@
 // CHECK-SAME:    !graph.kv_cache<layers = 2, heads = 2, dim = 4, page = 2, bf16>
 // CHECK-SAME:    graph.window = 6 : i64
 // CHECK:         graph.paged_attention {{.*}} window 4 softcap 3.000000e+01 scale 5.000000e-01
-// CHECK:         graph.paged_attention {{.*}} window 6 scale 5.000000e-01
+// CHECK:         graph.paged_attention {{.*}} window 6 slopes [5.000000e-01, 2.500000e-01] scale 5.000000e-01
 // PHASES-LABEL: func.func @decode_1
 // PHASES-SAME:    graph.window = 6 : i64
 // PHASES:       func.func @prefill
@@ -22,7 +22,7 @@ func.func @windows(%ids: !ids {graph.role = "token_ids"}) -> (!x {graph.role = "
   %x = graph.embedding %ids, %table : !ids, tensor<4x8xf32> -> !x
   %q = graph.reshape %x : !x -> !q
   %a = graph.attention %q, %q, %q causal window 4 softcap 30.0 scale 0.5 : !q, !q
-  %b = graph.attention %a, %a, %a causal window 6 scale 0.5 : !q, !q
+  %b = graph.attention %a, %a, %a causal window 6 slopes [0.5, 0.25] scale 0.5 : !q, !q
   %l = graph.reshape %b : !q -> !x
   return %l : !x
 }

@@ -56,6 +56,16 @@ TEST_P(Kernels, AttentionWindowsCapsAndEncoders) {
   compareAll(test);
 }
 
+TEST_P(Kernels, AttentionWithSlopes) {
+  // Among them as many heads as no power of two.
+  for (Extents extents : {Extents{6, 2, 40, 16}, Extents{2, 2, 16, 64}}) {
+    SCOPED_TRACE(std::to_string(extents.heads) + " heads");
+    KernelTest test(attentionText("attention-slopes.mlir", extents), GetParam().type, GetParam().target);
+    ASSERT_TRUE(test.valid());
+    compareAll(test);
+  }
+}
+
 TEST_P(Kernels, AttentionOverOtherCacheTypes) {
   for (std::string cacheType : {"f32", "bf16", "f16"}) {
     if (cacheType == GetParam().type)
@@ -79,6 +89,14 @@ TEST_P(Kernels, AttentionOverLongContexts) {
   for (std::string function : {"decode_capped", "decode_window"})
     test.compare(function, {{32767, 1}, {5, 1}, {63, 1}});
   test.compare("decode_capped", {{0, 1}, {200, 1}, {1000, 1}});
+}
+
+TEST_P(Kernels, AttentionWithSlopesOverLongContexts) {
+  KernelTest test(attentionText("attention-slopes.mlir", {4, 2, 16, 64}, {"prefill", "decode"}), GetParam().type,
+                  GetParam().target, "", 33024, 8);
+  ASSERT_TRUE(test.valid());
+  test.compare("prefill", {{5000, 7}, {3, 2}});
+  test.compare("decode", {{32767, 1}, {5, 1}, {63, 1}});
 }
 
 INSTANTIATE_TEST_SUITE_P(Emitted, Kernels, testing::ValuesIn(variants()), nameOfVariant);

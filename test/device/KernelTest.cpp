@@ -26,6 +26,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <fstream>
 
 using namespace mlir;
@@ -114,6 +115,10 @@ std::string mlsys::test::attentionText(const std::string &input, Extents extents
     }
     text = kept;
   }
+  std::string slopes;
+  for (int64_t head = 0; head < extents.heads; ++head)
+    slopes += (head ? ", " : "") + std::to_string(std::ldexp(0.3, -3 * static_cast<int>(head)));
+  text = replaceAll(std::move(text), "$B", slopes);
   replace(text, "$HD", extents.heads * extents.dim);
   replace(text, "$KD", extents.kvHeads * extents.dim);
   replace(text, "$H", extents.heads);

@@ -66,6 +66,16 @@ TEST_P(Wgmma, AttentionWindowsCapsAndEncoders) {
   test.compare("prefill_window", {{500, 70}, {3, 2}});
 }
 
+TEST_P(Wgmma, AttentionWithSlopes) {
+  KernelTest test(attentionText("attention-slopes.mlir", {6, 2, 64, 16}, {"prefill", "prefill_window", "plain"}), GetParam(),
+                  "sm_90a");
+  ASSERT_TRUE(test.valid());
+  EXPECT_EQ(test.cudaText().find("attention_prefill<"), std::string::npos);
+  EXPECT_EQ(test.cudaText().find("attention_plain<"), std::string::npos);
+  compareAll(test);
+  test.compare("prefill", {{500, 70}, {3, 2}});
+}
+
 INSTANTIATE_TEST_SUITE_P(Emitted, Wgmma, testing::Values("bf16", "f16"));
 
 } // namespace

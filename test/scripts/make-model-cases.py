@@ -101,7 +101,7 @@ def build(family: Family, shape: Shape, seed):
     """The model in f32, with weights that its storage type can hold."""
     kind = getattr(transformers, family.model)
     config = kind.config_class(**family.config(shape))
-    config._attn_implementation = "eager"
+    config._attn_implementation = family.attention
     model = kind(config).eval()
     generator = torch.Generator().manual_seed(seed)
     stored = getattr(torch, family.dtype)
@@ -233,7 +233,7 @@ def publish(path):
 
 def load(folder, family, dtype):
     return getattr(transformers, family.model).from_pretrained(
-        folder, dtype=dtype, attn_implementation="eager").eval()
+        folder, dtype=dtype, attn_implementation=family.attention).eval()
 
 
 def check_reloads(folder, family, tensors):

@@ -41,6 +41,7 @@ class Family:
     bf16: bool = False  # also store PyTorch's logits in bf16
     stepwise: bool = False  # computed token by token: what is cached stays as it was
     rows: tuple = (14, 9, 5)  # lengths of the batch's sequences
+    attention: str = "eager"  # which of transformers' implementations
 
 
 def llama_like(s, **more):
@@ -159,6 +160,21 @@ FAMILIES = {
         new_decoder_architecture=False, bias=True, alibi=False, parallel_attn=True,
         multi_query=True, max_position_embeddings=s.positions, bos_token_id=1, eos_token_id=2),
         published=True),
+    # ALiBi: slopes of bf16, scaled; of six heads; with a scale and a clamp.
+    "falcon_rw": Family("FalconForCausalLM", lambda s: dict(
+        vocab_size=s.vocab, hidden_size=s.hidden, num_hidden_layers=s.layers,
+        num_attention_heads=s.heads, ffn_hidden_size=s.mlp, new_decoder_architecture=False, bias=True,
+        alibi=True, parallel_attn=False, multi_query=False, bos_token_id=1, eos_token_id=2),
+        attention="sdpa"),  # the eager one adds the slopes twice
+    "bloom": Family("BloomForCausalLM", lambda s: dict(
+        vocab_size=s.vocab, hidden_size=6 * s.head_dim, n_layer=s.layers, n_head=6,
+        tie_word_embeddings=False, bos_token_id=1, eos_token_id=2), dtype="float16"),
+    "mpt": Family("MptForCausalLM", lambda s: dict(
+        vocab_size=s.vocab, d_model=s.hidden, n_layers=s.layers, n_heads=s.heads, max_seq_len=s.positions,
+        attn_config={}, bos_token_id=1, eos_token_id=2), bf16=True),
+    "mpt_clamped": Family("MptForCausalLM", lambda s: dict(
+        vocab_size=s.vocab, d_model=3 * s.wide_head_dim, n_layers=s.layers, n_heads=3, max_seq_len=s.positions,
+        attn_config={"clip_qkv": 1.2, "softmax_scale": 0.4}, bos_token_id=1, eos_token_id=2)),
     # Layer norms, partial rope, attention and MLP side by side.
     "gpt_neox": Family("GPTNeoXForCausalLM", lambda s: llama_like(
         s, num_key_value_heads=DROP, num_attention_heads=2, use_parallel_residual=True,

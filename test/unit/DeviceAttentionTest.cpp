@@ -16,9 +16,13 @@ struct Variant {
   std::string type;
   int headDim;
   int group;
+  bool slopes = false;
+
+  float slope(int head) const { return slopes ? 0.3f / static_cast<float>(1 + head * head) : 0.0f; }
 };
 const std::vector<Variant> variants = {{"bf16", 64, 3}, {"bf16", 24, 2}, {"f16", 8, 1}, {"bf16", 160, 4},
-                                       {"f32", 64, 2},  {"f32", 40, 1}, {"f32", 256, 8}};
+                                       {"f32", 64, 2},  {"f32", 40, 1}, {"f32", 256, 8},
+                                       {"bf16", 128, 3, true}, {"f32", 24, 2, true}};
 constexpr int heads = 8, pageSize = 4, layers = 2;
 
 std::string replaceAll(std::string text, const std::string &from, const std::string &to) {
@@ -40,7 +44,7 @@ extern "C" __global__ void __launch_bounds__(32) NAME(const T *a0, T *a1, const 
       {"prefill", R"(
 extern "C" __global__ void __launch_bounds__(128) NAME(const T *a0, const T *a1, T *a2, const i32 *a3, const i32 *a4, const i32 *a5, long long H, long long KV, long long P, long long stride, long long k, long long v, long long causal) {
   PagedKV<T> kv{a1, stride, k, v, 4, D};
-  attention_prefill<D>(a0, a2, kv, a3, a4, a5, P, H, KV, Scores<>{0.125f, causal != 0});
+  attention_prefill<D>(a0, a2, kv, a3, a4, a5, P, H, KV, Scores<false, false, SLOPES>{0.125f, causal != 0});
 }
 )"},
       {"plain", R"(
@@ -52,16 +56,20 @@ extern "C" __global__ void __launch_bounds__(128) NAME(const T *a0, const T *a1,
   // Q and the result are [B, S, H, D], K is [B, KV, S, D], V is [B, S, KV, D].
   ContiguousKV<T> kv{a1, a2, {KV * SK * D, D, SK * D}, {SK * KV * D, KV * D, D}};
   if (SQ > 0)
-    attention_plain<D>(a0, Strides{SQ * H * D, H * D, D}, a3, Strides{SQ * H * D, H * D, D}, kv, SQ, SK, H, KV, Scores<>{0.125f, causal != 0});
+    attention_plain<D>(a0, Strides{SQ * H * D, H * D, D}, a3, Strides{SQ * H * D, H * D, D}, kv, SQ, SK, H, KV, Scores<false, false, SLOPES>{0.125f, causal != 0});
 }
 )"}};
+  std::string slopes = "NoSlopes";
+  for (int head = 0; variant.slopes && head < heads; ++head)
+    slopes = fmt::format("{}{}u", head ? slopes + ", " : "HeadSlopes<", std::bit_cast<uint32_t>(variant.slope(head)));
+  slopes += variant.slopes ? ">" : "";
   std::vector<HostCudaDevice::Source> sources;
   for (auto &[name, body] : bodies) {
     std::string full = fmt::format("{}_{}_{}_{}", name, variant.type, variant.headDim, variant.group);
     std::string text = "#include \"mlsys/attention.cuh\"\nnamespace NAME_types {\ntypedef " + variant.type +
                        " T;\nconstexpr int D = " + std::to_string(variant.headDim) +
                        ", G = " + std::to_string(variant.group) + ";\n}\nusing namespace NAME_types;\n" + body;
-    sources.push_back({full, replaceAll(text, "NAME", full)});
+    sources.push_back({full, replaceAll(replaceAll(text, "NAME", full), "SLOPES", slopes)});
   }
   return sources;
 }
@@ -73,9 +81,9 @@ struct Loaded {
   }
 };
 
-/// Attention of one query (D elements) over `count` keys and values.
+/// Attention of one query (D elements) over `count` keys and values, the last of which is its own when there is a slope.
 template <class Key, class Value>
-std::vector<double> reference(const float *q, int d, int count, Key key, Value value) {
+std::vector<double> reference(const float *q, float slope, int d, int count, Key key, Value value) {
   std::vector<double> scores(count), result(d, 0.0);
   double largest = -1e300, total = 0, *out = result.data();
   for (int j = 0; j < count; ++j) {
@@ -83,7 +91,7 @@ std::vector<double> reference(const float *q, int d, int count, Key key, Value v
     double score = 0;
     for (int e = 0; e < d; ++e)
       score += double(q[e]) * row[e];
-    scores[j] = score * 0.125;
+    scores[j] = score * 0.125 + slope * (j - (count - 1));
     largest = std::max(largest, scores[j]);
   }
   for (double &score : scores)
@@ -181,13 +189,15 @@ TEST_P(DeviceAttentionTest, pagedMatchesReference) {
         return [&, kvHead](int j) { return &all[(size_t(j) * kvHeads + kvHead) * d]; };
       };
       std::vector<double> expected =
-          reference(&q[(size_t(qRow) * queryHeads + h) * d], d, visible, at(keys[request]), at(values[request]));
+          reference(&q[(size_t(qRow) * queryHeads + h) * d], variant.slope(h), d, visible, at(keys[request]), at(values[request]));
       ASSERT_LE(distance(&result[(size_t(row) * queryHeads + h) * d], expected), toleranceOf(variant.type))
           << "request " << request << " row " << row << " head " << h;
     }
   };
   int rows = facts[1], tiles = (tokens + rows - 1) / rows;
   for (int causal : {1, 0}) {
+    if (!causal && variant.slopes)
+      continue;
     SCOPED_TRACE(causal);
     launchKernel(device, 1, {queries.data, cache.data, out.data, start.data, context.data, table.data},
                  {queryHeads, kvHeads, pagesPerRequest, pageBytes, kOffset, vOffset, causal},
@@ -206,6 +216,8 @@ TEST_P(DeviceAttentionTest, pagedMatchesReference) {
 TEST_P(DeviceAttentionTest, plainMatchesReference) {
   for (auto [sq, sk] : {std::pair(1, 1), {17, 17}, {66, 66}, {3, 130}, {6, 2}})
     for (int causal : {0, 1}) {
+      if (!causal && variant.slopes)
+        continue;
       SCOPED_TRACE(fmt::format("S_q {} S_k {} causal {}", sq, sk, causal));
       const int batches = 2;
       std::vector<float> q = randomValues(size_t(batches) * sq * queryHeads * d, 1),
@@ -225,7 +237,7 @@ TEST_P(DeviceAttentionTest, plainMatchesReference) {
             auto key = [&](int j) { return &k[((size_t(b) * kvHeads + kvHead) * sk + j) * d]; };
             auto value = [&](int j) { return &v[((size_t(b) * sk + j) * kvHeads + kvHead) * d]; };
             size_t row = ((size_t(b) * sq + i) * queryHeads + h) * d;
-            std::vector<double> expected = reference(&q[row], d, visible, key, value);
+            std::vector<double> expected = reference(&q[row], variant.slope(h), d, visible, key, value);
             ASSERT_LE(distance(&result[row], expected), toleranceOf(variant.type))
                 << "batch " << b << " query " << i << " head " << h;
           }

@@ -20,13 +20,19 @@ struct Variant {
   std::string name, type;
   int headDim, group, kvHeads, pageSize, window;
   float cap;
+  bool slopes = false;
 
+  float slope(int head) const { return slopes ? 0.3f / static_cast<float>(1 + head * head) : 0.0f; }
   int heads() const { return group * kvHeads; }
   /// AttentionWgmma<headDim>::Keys.
   int keys() const { return headDim <= 128 ? 128 : 64; }
   /// What the kernel's scores are.
   std::string scores() const {
-    return fmt::format("Scores<{}, {}>{{0.125f, causal != 0, {}, {:.1f}f}}", window > 0, cap > 0, window, cap);
+    std::string list = "NoSlopes";
+    for (int head = 0; slopes && head < heads(); ++head)
+      list = fmt::format("{}{}u", head ? list + ", " : "HeadSlopes<", std::bit_cast<uint32_t>(slope(head)));
+    return fmt::format("Scores<{}, {}, {}{}>{{0.125f, causal != 0, {}, {:.1f}f}}", window > 0, cap > 0, list,
+                       slopes ? ">" : "", window, cap);
   }
 };
 
@@ -35,6 +41,7 @@ const std::vector<Variant> variants = {
     {"d256", "bf16", 256, 2, 1, 256, 0, 0},   {"d96_half", "f16", 96, 8, 1, 8, 0, 0},
     {"d80_window", "bf16", 80, 2, 1, 16, 70, 0}, {"d128_window_cap", "f16", 128, 2, 2, 64, 33, 2.0f},
     {"d32_cap", "bf16", 32, 1, 2, 128, 0, 1.5f},
+    {"d128_slopes", "bf16", 128, 3, 2, 64, 0, 0, true}, {"d64_window_cap_slopes", "f16", 64, 2, 2, 16, 40, 1.5f, true},
 };
 constexpr int layers = 2;
 
@@ -171,9 +178,9 @@ struct PagedCase {
   }
 };
 
-/// Attention of one query over keys [begin, end).
+/// Attention of one query over keys [begin, end), the last of which is at the query's position when there are slopes.
 template <class Row>
-std::vector<double> reference(const Variant &variant, const float *q, int begin, int end, Row key, Row value) {
+std::vector<double> reference(const Variant &variant, int head, const float *q, int begin, int end, Row key, Row value) {
   std::vector<double> scores, result(variant.headDim, 0.0);
   double largest = -1e300, total = 0, *out = result.data();
   for (int j = begin; j < end; ++j) {
@@ -184,6 +191,7 @@ std::vector<double> reference(const Variant &variant, const float *q, int begin,
     score *= 0.125;
     if (variant.cap > 0)
       score = variant.cap * std::tanh(score / variant.cap);
+    score += variant.slope(head) * (j - (end - 1));
     scores.push_back(score);
     largest = std::max(largest, score);
   }
@@ -220,7 +228,7 @@ std::string wrongRow(const PagedCase &batch, const std::vector<float> &result, b
                                           value = [&](int j) { return &batch.values[r][(size_t(j) * kv + head) * d]; };
         size_t at = (size_t(i) * variant.heads() + h) * d;
         if (!isNear(variant, &result[size_t(batch.starts[r]) * variant.heads() * d + at],
-                    reference(variant, &batch.queries[r][at], begin, end, key, value)))
+                    reference(variant, h, &batch.queries[r][at], begin, end, key, value)))
           return fmt::format("request {} query {} head {}", r, i, h);
       }
   return "";
@@ -252,8 +260,8 @@ std::string nameOf(const testing::TestParamInfo<std::tuple<size_t, HostSchedule>
 TEST_P(DeviceAttentionWgmmaTest, pagedMatchesReference) {
   PagedCase batch(variant, {{5, 5}, {1, 9}, {70, 75}, {0, 0}, {3, 140}, {2, 258}});
   for (bool causal : {true, false}) {
-    // Without causality queries see the same keys, and so does a window.
-    if (!causal && variant.window)
+    // Without causality queries see the same keys, and so does a window; slopes need it.
+    if (!causal && (variant.window || variant.slopes))
       continue;
     std::vector<float> result = decode(variant.type, batch.run(device, 3 * index, facts[0], causal));
     EXPECT_EQ(wrongRow(batch, result, causal), "") << "causal " << causal;
@@ -264,7 +272,7 @@ TEST_P(DeviceAttentionWgmmaTest, plainMatchesReference) {
   const int d = variant.headDim, heads = variant.heads(), kv = variant.kvHeads, batches = 2;
   for (auto [sq, sk] : {std::pair(1, 1), {66, 66}, {3, 130}, {6, 2}})
     for (int causal : {0, 1}) {
-      if (!causal && variant.window)
+      if (!causal && (variant.window || variant.slopes))
         continue;
       SCOPED_TRACE(fmt::format("S_q {} S_k {} causal {}", sq, sk, causal));
       std::vector<float> q = randomValues(size_t(batches) * sq * heads * d, 1),
@@ -300,7 +308,7 @@ TEST_P(DeviceAttentionWgmmaTest, plainMatchesReference) {
             std::function<const float *(int)> key = [&](int j) { return &k[((size_t(b) * kv + head) * sk + j) * d]; },
                                               value = [&](int j) { return &v[((size_t(b) * sk + j) * kv + head) * d]; };
             size_t at = ((size_t(b) * sq + i) * heads + h) * d;
-            ASSERT_TRUE(isNear(variant, &result[at], reference(variant, &q[at], begin, end, key, value)))
+            ASSERT_TRUE(isNear(variant, &result[at], reference(variant, h, &q[at], begin, end, key, value)))
                 << "batch " << b << " query " << i << " head " << h;
           }
     }
@@ -312,7 +320,7 @@ INSTANTIATE_TEST_SUITE_P(Variants, DeviceAttentionWgmmaTest,
 
 TEST(DeviceAttentionWgmmaTest, resultsDoNotDependOnTheBatch) {
   HostCudaDevice &device = deviceOf(HostSchedule::Forward);
-  for (uint32_t index : {1, 4}) {
+  for (uint32_t index : {1, 4, 7}) {
     const Variant &variant = variants[index];
     DeviceBuffer<int32_t> numbers(device, 3);
     launchKernel(device, 3 * index + 2, {numbers.data}, {}, {1}, 32);
@@ -342,7 +350,7 @@ TEST(DeviceAttentionWgmmaTest, compilesWithoutSpills) {
   std::vector<KernelText> kernels;
   for (const Variant &variant : variants)
     kernels.push_back({variant.name + "_prefill", textOf(variant, true)});
-  for (size_t i : {1, 5})
+  for (size_t i : {1, 5, 7})
     kernels.push_back({variants[i].name + "_plain", textOf(variants[i], false)});
   for (const CompiledKernel &kernel : compileKernels(*nvrtc, cache, kernels, "sm_90a"))
     EXPECT_LE(kernel.registers, 168);

@@ -18,18 +18,26 @@ struct Variant {
   /// 0: none.
   int window = 0;
   float cap = 0;
+  bool slopes = false;
+
+  float slope(int head) const { return slopes ? 0.3f / static_cast<float>(1 + head * head) : 0.0f; }
 };
 const std::vector<Variant> variants = {
     {"bf16", "bf16", 128, 4, 64},       {"bf16", "bf16", 64, 4, 16}, {"f16", "f16", 256, 8, 16, 100, 0},
     {"bf16", "bf16", 80, 1, 4, 0, 3.5}, {"bf16", "bf16", 24, 16, 4}, {"f16", "f16", 64, 10, 32, 300, 2.5},
     {"bf16", "bf16", 192, 2, 8},        {"f32", "f32", 64, 2, 4},    {"f32", "f32", 40, 5, 16, 77, 2.0},
-    {"f32", "bf16", 128, 8, 64},        {"bf16", "f32", 256, 3, 4}};
+    {"f32", "bf16", 128, 8, 64},        {"bf16", "f32", 256, 3, 4},
+    {"bf16", "bf16", 64, 12, 8, 0, 0, true}, {"f16", "f16", 128, 3, 16, 150, 2.0, true},
+    {"f32", "f32", 80, 4, 8, 0, 0, true}};
 constexpr int kvHeads = 2, layers = 2, layer = 1;
 constexpr float scale = 0.25f;
 
 std::string scoresOf(const Variant &variant) {
-  return fmt::format("Scores<{}, {}>{{{}f, true, {}, {:.1f}f}}", variant.window > 0, variant.cap > 0, scale,
-                     variant.window, variant.cap);
+  std::string slopes = "NoSlopes";
+  for (int head = 0; variant.slopes && head < kvHeads * variant.group; ++head)
+    slopes = fmt::format("{}{}u", head ? slopes + ", " : "HeadSlopes<", std::bit_cast<uint32_t>(variant.slope(head)));
+  return fmt::format("Scores<{}, {}, {}{}>{{{}f, true, {}, {:.1f}f}}", variant.window > 0, variant.cap > 0, slopes,
+                     variant.slopes ? ">" : "", scale, variant.window, variant.cap);
 }
 
 std::vector<HostCudaDevice::Source> sourcesOf(const Variant &variant) {
@@ -132,6 +140,7 @@ protected:
       score *= scale;
       if (variant.cap > 0)
         score = std::tanh(score / variant.cap) * variant.cap;
+      score += variant.slope(head) * (position - (context - 1));
       scores.push_back(score);
       largest = std::max(largest, score);
     }

@@ -376,29 +376,34 @@ def Graph_AttentionOp : Graph_PureOp<"attention",
     h reads key head h / (H / G). `softmax(scale * q k^T) v`, in f32; with `causal`
     position i sees keys 0..i only, and with `window` N of those the last N: j with
     i - N < j <= i. With `softcap` C a score s becomes C * tanh(s / C) before the softmax.
+    With `slopes`, one number a query head, slopes[h] * (j - i) is then added to the score of
+    query i and key j (ALiBi); that needs `causal`.
 
     ```mlir
     %o = graph.attention %q, %k, %v causal window 4 softcap 5.0e1 scale 2.5e-1
+       : tensor<1x8x4x16xf32>, tensor<1x8x2x16xf32>
+    %a = graph.attention %q, %k, %v causal slopes [0.5, 0.25, 0.125, 0.0625] scale 2.5e-1
        : tensor<1x8x4x16xf32>, tensor<1x8x2x16xf32>
     ```
   }];
   let arguments = (ins Graph_FloatTensor:$query, Graph_FloatTensor:$key,
                        Graph_FloatTensor:$value, UnitAttr:$causal, F32Attr:$scale,
-                       OptionalAttr<I64Attr>:$window, OptionalAttr<F32Attr>:$softcap);
+                       OptionalAttr<I64Attr>:$window, OptionalAttr<F32Attr>:$softcap,
+                       OptionalAttr<DenseF32ArrayAttr>:$slopes);
   let results = (outs Graph_FloatTensor:$result);
   let assemblyFormat = [{
     $query `,` $key `,` $value (`causal` $causal^)? (`window` $window^)? (`softcap` $softcap^)?
-    `scale` $scale attr-dict `:` type($query) `,` type($key)
+    (`slopes` $slopes^)? `scale` $scale attr-dict `:` type($query) `,` type($key)
   }];
   let builders = [
     OpBuilder<(ins "::mlir::Type":$type, "::mlir::Value":$query, "::mlir::Value":$key, "::mlir::Value":$value,
                    "::mlir::UnitAttr":$causal, "::mlir::FloatAttr":$scale), [{
-      build($_builder, $_state, type, query, key, value, causal, scale, /*window=*/{}, /*softcap=*/{});
+      build($_builder, $_state, type, query, key, value, causal, scale, /*window=*/{}, /*softcap=*/{}, /*slopes=*/{});
     }]>,
     OpBuilder<(ins "::mlir::Type":$type, "::mlir::Value":$query, "::mlir::Value":$key, "::mlir::Value":$value,
                    "bool":$causal, "::llvm::APFloat":$scale), [{
       build($_builder, $_state, type, query, key, value, causal ? $_builder.getUnitAttr() : ::mlir::UnitAttr(),
-            $_builder.getFloatAttr($_builder.getF32Type(), scale), /*window=*/{}, /*softcap=*/{});
+            $_builder.getFloatAttr($_builder.getF32Type(), scale), /*window=*/{}, /*softcap=*/{}, /*slopes=*/{});
     }]>];
   let hasVerifier = 1;
 }
@@ -458,7 +463,7 @@ def Graph_PagedAttentionOp : Graph_PureOp<"paged_attention", [AllTypesMatch<["qu
     `blockTable[r, ...]`, the new tokens (already written) last. Query i of n has the
     position p = contextLength - n + i and sees the keys 0 .. p; with `window` N those
     after p - N only, and no page that holds none of them is read; with `bidirectional`
-    every key. `softcap` is that of `graph.attention`. A request of context length 0 gives zeros.
+    every key. `softcap` and `slopes` are those of `graph.attention`. A request of context length 0 gives zeros.
     The cache's element type may differ from the query's.
 
     ```mlir
@@ -469,11 +474,13 @@ def Graph_PagedAttentionOp : Graph_PureOp<"paged_attention", [AllTypesMatch<["qu
   let arguments = (ins Graph_FloatTensor:$query, Graph_KvLayerType:$layer,
                        Graph_IndexTensor:$queryStart, Graph_IndexTensor:$contextLength,
                        Graph_IndexTensor:$blockTable, F32Attr:$scale, UnitAttr:$bidirectional,
-                       OptionalAttr<I64Attr>:$window, OptionalAttr<F32Attr>:$softcap);
+                       OptionalAttr<I64Attr>:$window, OptionalAttr<F32Attr>:$softcap,
+                       OptionalAttr<DenseF32ArrayAttr>:$slopes);
   let results = (outs Graph_FloatTensor:$result);
   let assemblyFormat = [{
     $query `,` $layer `,` $queryStart `,` $contextLength `,` $blockTable
-    (`bidirectional` $bidirectional^)? (`window` $window^)? (`softcap` $softcap^)? `scale` $scale attr-dict
+    (`bidirectional` $bidirectional^)? (`window` $window^)? (`softcap` $softcap^)? (`slopes` $slopes^)?
+    `scale` $scale attr-dict
     `:` type($query) `,` type($layer) `,` type($queryStart) `,` type($contextLength) `,` type($blockTable)
   }];
   let builders = [
@@ -481,7 +488,7 @@ def Graph_PagedAttentionOp : Graph_PureOp<"paged_attention", [AllTypesMatch<["qu
                    "::mlir::Value":$queryStart, "::mlir::Value":$contextLength, "::mlir::Value":$blockTable,
                    "::mlir::FloatAttr":$scale), [{
       build($_builder, $_state, type, query, layer, queryStart, contextLength, blockTable, scale,
-            /*bidirectional=*/{}, /*window=*/{}, /*softcap=*/{});
+            /*bidirectional=*/{}, /*window=*/{}, /*softcap=*/{}, /*slopes=*/{});
     }]>];
   let hasVerifier = 1;
 }

@@ -391,7 +391,7 @@ def Kernel_AttentionOp : Kernel_Op<"attention", [AttrSizedOperandSegments]> {
     context length and block table (decode: without query start), `extents` is the number
     of pages of a row of the block table. `heads_per_block` query heads share a decode block; what it
     computes for a part of the keys goes to `parts`, for a `kernel.attention_join`, unless there is only one.
-    `window` and `softcap` are those of `graph.attention`; keys and values may have another
+    `window`, `softcap` and `slopes` are those of `graph.attention`; keys and values may have another
     float type than the query. With `wgmma` prefill or plain attention is computed by the template for
     Hopper; the kernel's tensor maps are the pages, or key and value, and prefill has the number of requests as
     second of the `extents`.
@@ -408,7 +408,7 @@ def Kernel_AttentionOp : Kernel_Op<"attention", [AttrSizedOperandSegments]> {
                        Optional<Kernel_FlatBuffer>:$parts, I64Attr:$heads, I64Attr:$kv_heads, I64Attr:$head_dim, I64Attr:$page_size,
                        I64Attr:$page_stride, I64Attr:$heads_per_block, F32Attr:$scale,
                        UnitAttr:$causal, OptionalAttr<I64Attr>:$window, OptionalAttr<F32Attr>:$softcap,
-                       UnitAttr:$wgmma);
+                       OptionalAttr<DenseF32ArrayAttr>:$slopes, UnitAttr:$wgmma);
   let assemblyFormat = [{
     $method `query` `(` $query `:` type($query) `)` `key` `(` $key `:` type($key) `)`
     (`value` `(` $value^ `:` type($value) `)`)? (`metadata` `(` $metadata^ `:` type($metadata) `)`)?

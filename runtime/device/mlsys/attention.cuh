@@ -10,6 +10,7 @@
 //
 //   Scores<> scores{scale, causal};                                 // every key up to the query's own
 //   Scores<true, true> scores{scale, true, window, softcap};        // the last `window` of them, scores capped
+//   Scores<false, false, HeadSlopes<0x3f000000u, ...>> scores{scale, true}; // ALiBi: the slope of each query head, as bits
 //   // Prefill and plain attention: grid (ceil(T / rows), heads, requests), where
 //   // rows = PrefillConfig<T, D, U>::Rows; block PrefillConfig<T, D, U>::threads; shared
 //   // memory PrefillConfig<T, D, U>::sharedBytes().
@@ -25,6 +26,10 @@
 // * Causal: query i of n sees the keys up to position context_length - n + i.
 //   A query that sees no key gives zeros. With a window, what lies before it is not read:
 //   neither keys nor entries of the block table.
+// * Slopes need causal attention: slope * (position of the key - position of the query) is added to a
+//   score. It is added as slope * (first key of a tile - query), the same for a row, and slope * column: one fma a
+//   score. Where nothing of a tile is seen, the row's maximum stays as it is, so that tiles that other rows need
+//   change no bit.
 // * Pages of the cache are [layers][K then V][kv_head][page_size][D]; k_offset and
 //   v_offset are the bytes from a page's start to the layer's K and V.
 // * Q, K, V and results are aligned to 16 bytes, and so are all strides.
@@ -92,9 +97,24 @@ template <class T> struct ContiguousKV {
   }
 };
 
+/// No bias of positions.
+struct NoSlopes {
+  static constexpr bool any = false;
+  static float of(int) { return 0.0f; }
+};
+
+/// The slope of each query head (ALiBi), as bits.
+template <u32... Bits> struct HeadSlopes {
+  static constexpr bool any = true;
+  static float of(int head) {
+    static constexpr u32 table[] = {Bits...};
+    return float_from_bits(table[head]);
+  }
+};
+
 /// What the product of a query and a key becomes, and which keys a query sees.
-template <bool Window = false, bool Softcap = false> struct Scores {
-  static constexpr bool has_cap = Softcap;
+template <bool Window = false, bool Softcap = false, class Slopes = NoSlopes> struct Scores {
+  static constexpr bool has_cap = Softcap, has_slopes = Slopes::any;
   float scale;
   /// Queries see all keys when false.
   bool causal = true;
@@ -115,6 +135,14 @@ template <bool Window = false, bool Softcap = false> struct Scores {
     else
       return score;
   }
+  /// What is added to a score of query head `head` for each position.
+  static float slope(int head) { return Slopes::of(head); }
+  static float biased(float score, float slope, int distance) {
+    if constexpr (has_slopes)
+      return fma(slope, (float)distance, score);
+    else
+      return score;
+  }
   /// The first key that a query sees which sees keys before `end` only.
   int begin(int end) const { return Window && end > window ? end - window : 0; }
   /// Whether `position` is not before `begin`.
@@ -130,6 +158,8 @@ template <class T> struct Queries {
   int count, context;
   /// Queries see all keys when false.
   bool causal;
+  /// The head, or the first of them.
+  int head;
 
   /// How many keys query i sees.
   int visible(int i) const {
@@ -204,6 +234,8 @@ inline void attention_tile_mma(const Queries<T> &queries, const KV &kv, int kv_h
   const int row0 = first + warp * 16 + (lane >> 2);
   const int limit[2] = {queries.visible(row0), queries.visible(row0 + 8)};
   const int hidden[2] = {scoring.begin(limit[0]), scoring.begin(limit[1])};
+  // exp(x) = exp2(x * log2(e))
+  const float slope = S::slope(queries.head) * 1.44269504f;
 
   for (int block = firstBlock; block < blocks; ++block) {
     if (block + 1 < blocks)
@@ -235,23 +267,31 @@ inline void attention_tile_mma(const Queries<T> &queries, const KV &kv, int kv_h
 
     MLSYS_UNROLL
     for (int h = 0; h < 2; ++h) {
-      float peak = largest[h];
+      const int column = block * Keys + (lane & 3) * 2;
+      float peak = S::has_slopes ? minus_infinity : largest[h];
       MLSYS_UNROLL
       for (int j = 0; j < NK; ++j)
         MLSYS_UNROLL
         for (int e = 0; e < 2; ++e) {
-          int position = block * Keys + j * 8 + (lane & 3) * 2 + e;
+          int position = column + j * 8 + e;
           float &score = scores[j][2 * h + e];
-          // exp(x) = exp2(x * log2(e))
-          score = position < limit[h] && S::since(hidden[h], position) ? scoring(score, 1.44269504f) : minus_infinity;
+          score = position < limit[h] && S::since(hidden[h], position)
+                      ? S::biased(scoring(score, 1.44269504f), slope, j * 8 + e)
+                      : minus_infinity;
           peak = fmax(peak, score);
         }
+      // The bias of this lane's first column.
+      const float bias = S::has_slopes ? slope * (float)(column - limit[h] + 1) : 0.0f;
+      if constexpr (S::has_slopes)
+        peak = fmax(largest[h], peak + bias);
       peak = fmax(peak, shfl_xor(peak, 1));
       peak = fmax(peak, shfl_xor(peak, 2));
       float base = peak == minus_infinity ? 0.0f : peak;
       float shrink = exp2(largest[h] - base);
       largest[h] = peak;
       total[h] *= shrink;
+      if constexpr (S::has_slopes)
+        base -= bias;
       MLSYS_UNROLL
       for (int j = 0; j < NK; ++j)
         MLSYS_UNROLL
@@ -315,6 +355,7 @@ inline void attention_tile_simt(const Queries<T> &queries, const KV &kv, int kv_
   float *weightsOfRow = sharedV + Keys * Stride + r * 33;
   const int keys = queries.visible(min_int(first + Rows, queries.count) - 1), limit = queries.visible(first + r);
   const int oldest = scoring.begin(queries.visible(first)), hidden = scoring.begin(limit);
+  const float slope = S::slope(queries.head);
 
   for (int i = thread_x(); i < Rows * chunks; i += Config::threads) {
     int row = i / chunks, at = i % chunks * 4;
@@ -359,7 +400,9 @@ inline void attention_tile_simt(const Queries<T> &queries, const KV &kv, int kv_
     MLSYS_UNROLL
     for (int j = 0; j < NK; ++j) {
       int position = start + part + 8 * j;
-      scores[j] = position < limit && S::since(hidden, position) ? scoring(scores[j]) : minus_infinity;
+      scores[j] = position < limit && S::since(hidden, position)
+                      ? S::biased(scoring(scores[j]), slope, position - limit + 1)
+                      : minus_infinity;
       peak = fmax(peak, scores[j]);
     }
     MLSYS_UNROLL
@@ -425,8 +468,9 @@ inline void attention_prefill(const T *q, T *out, PagedKV<U> kv, const i32 *quer
     return;
   kv.block_table = block_table + request * pages_per_request;
   const i64 stride = (i64)heads * D, start = begin * stride + head * D;
-  attention_tile<D>(Queries<T>{q + start, out + start, stride, stride, count, context_length[request], scoring.causal}, kv,
-                    head / (heads / kv_heads), block_x(), scoring);
+  attention_tile<D>(Queries<T>{q + start, out + start, stride, stride, count, context_length[request], scoring.causal,
+                               head},
+                    kv, head / (heads / kv_heads), block_x(), scoring);
 }
 
 /// Attention of a model without a cache: S_q queries and S_k keys in every batch; grid
@@ -438,6 +482,6 @@ inline void attention_plain(const T *q, Strides q_strides, T *out, Strides out_s
   kv.batch = batch;
   attention_tile<D>(Queries<T>{q + batch * q_strides.batch + head * q_strides.head,
                                out + batch * out_strides.batch + head * out_strides.head, q_strides.position,
-                               out_strides.position, (int)s_q, (int)s_k, scoring.causal},
+                               out_strides.position, (int)s_q, (int)s_k, scoring.causal, head},
                     kv, head / (heads / kv_heads), block_x(), scoring);
 }

@@ -64,11 +64,13 @@ template <class S> inline DecodeParts decode_parts(const S &scoring, int context
 inline u32 lower_halves(u32 a, u32 b) { return (a & 0xffff) | (b << 16); }
 inline u32 upper_halves(u32 a, u32 b) { return (a >> 16) | (b & 0xffff0000u); }
 
-/// Attention of G query heads with keys [begin, end) of the part that starts at `start`. Leaves
+/// Attention of G query heads, from `head` on, with keys [begin, end) of the part that starts at `start`; the query is
+/// at position `last`. Leaves
 /// in shared memory, for each warp and head, D unnormalized sums, the largest score (times log2(e)) and the
 /// total.
 template <class Config, int D, int G, class T, class KV, class S>
-inline void decode_part_mma(const T *q, const KV &kv, int kv_head, int start, int begin, int end, const S &scoring) {
+inline void decode_part_mma(const T *q, const KV &kv, int head, int kv_head, int start, int begin, int end, int last,
+                            const S &scoring) {
   constexpr int Steps = Config::Steps, H = G > 8 ? 2 : 1, Groups = (D + 31) / 32, Chunks = (D + 63) / 64;
   constexpr int Stride = Config::QueryStride;
   const int lane = thread_x() % 32, warp = thread_x() / 32, g = lane / 4, t = lane % 4;
@@ -144,14 +146,17 @@ inline void decode_part_mma(const T *q, const KV &kv, int kv_head, int start, in
     MLSYS_UNROLL
     for (int e = 0; e < 2; ++e) {
       float peak = minus_infinity;
+      const float slope = S::slope(head + min_int(h * 8 + 2 * t + e, G - 1)) * 1.44269504f;
       MLSYS_UNROLL
       for (int step = 0; step < Steps; ++step)
         MLSYS_UNROLL
         for (int high = 0; high < 2; ++high) {
           int position = firstKey(step) + g + 8 * high;
-          float &score = scores[step][h][2 * high + e];
           // exp(x) = exp2(x * log2(e))
-          score = position >= begin && position < end ? scoring(score, 1.44269504f) : minus_infinity;
+          float &score = scores[step][h][2 * high + e];
+          score = position >= begin && position < end
+                      ? S::biased(scoring(score, 1.44269504f), slope, position - last)
+                      : minus_infinity;
           peak = fmax(peak, score);
         }
       MLSYS_UNROLL
@@ -239,15 +244,17 @@ inline void decode_part_mma(const T *q, const KV &kv, int kv_head, int start, in
 
 /// The same in exact f32.
 template <class Config, int D, int G, class T, class KV, class S>
-inline void decode_part_simt(const T *q, const KV &kv, int kv_head, int begin, int end, const S &scoring) {
+inline void decode_part_simt(const T *q, const KV &kv, int head, int kv_head, int begin, int end, int last,
+                             const S &scoring) {
   constexpr int Lanes = Config::Lanes, PerWarp = 32 / Lanes, Ahead = G > 4 ? 1 : 2;
   constexpr int Round = Config::Warps * PerWarp * Ahead;
   const int lane = thread_x() % 32, warp = thread_x() / 32, at = lane % Lanes * 8;
   const bool active = at < D;
   vec<float, 8> query[G], sums[G];
-  float largest[G], total[G];
+  float largest[G], total[G], slope[G];
   MLSYS_UNROLL
   for (int g = 0; g < G; ++g) {
+    slope[g] = S::slope(head + g) * 1.44269504f;
     query[g] = sums[g] = broadcast<8>(0.0f);
     if (active)
       query[g] = convert<float>(load<8>(q + g * D + at));
@@ -267,7 +274,7 @@ inline void decode_part_simt(const T *q, const KV &kv, int kv_head, int begin, i
     }
     MLSYS_UNROLL
     for (int i = 0; i < Ahead; ++i) {
-      bool valid = start + (i * Config::Warps + warp) * PerWarp + lane / Lanes < end;
+      const int position = start + (i * Config::Warps + warp) * PerWarp + lane / Lanes;
       MLSYS_UNROLL
       for (int g = 0; g < G; ++g) {
         float score = 0.0f;
@@ -277,9 +284,9 @@ inline void decode_part_simt(const T *q, const KV &kv, int kv_head, int begin, i
         MLSYS_UNROLL
         for (int mask = Lanes / 2; mask > 0; mask /= 2)
           score += shfl_xor(score, mask);
-        if (!valid)
+        if (position >= end)
           continue;
-        score = scoring(score, 1.44269504f);
+        score = S::biased(scoring(score, 1.44269504f), slope[g], position - last);
         float peak = fmax(largest[g], score), shrink = exp2(largest[g] - peak), weight = exp2(score - peak);
         largest[g] = peak;
         total[g] = total[g] * shrink + weight;
@@ -334,9 +341,9 @@ inline void attention_decode(const T *q, T *out, float *parts, PagedKV<U> kv, co
   const int start = part * Config::Part, begin = max_int(start, oldest), end = min_int(start + Config::Part, context);
   const int kv_head = head / (heads / kv_heads);
   if constexpr (Config::TensorCores)
-    decode_part_mma<Config, D, G>(q + first * D, kv, kv_head, start, begin, end, scoring);
+    decode_part_mma<Config, D, G>(q + first * D, kv, head, kv_head, start, begin, end, context - 1, scoring);
   else
-    decode_part_simt<Config, D, G>(q + first * D, kv, kv_head, begin, end, scoring);
+    decode_part_simt<Config, D, G>(q + first * D, kv, head, kv_head, begin, end, context - 1, scoring);
 
   // The warps' shares in their order; the sum's exponent is that of the part's largest score.
   const float *shared = shared_memory<float>();

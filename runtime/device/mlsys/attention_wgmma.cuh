@@ -239,6 +239,8 @@ template <class Config, class S> struct RunningSoftmax {
   const S &scoring;
   /// The keys that each row sees; in tiles between `latest` and `least` all rows see all.
   int hidden[2], limit[2], latest, least;
+  /// What a position adds to each row's products; `limit` - 1 is the query's.
+  float slope[2];
   float largest[2] = {minus_infinity, minus_infinity}, total[2] = {0.0f, 0.0f}, shrink[2];
 
   /// Makes weights of the products with the tile of keys that begins at `start`. What has been summed up before is to
@@ -253,8 +255,12 @@ template <class Config, class S> struct RunningSoftmax {
       for (int i = 0; i < Keys / 2; ++i)
         scores[i] = fma(-2.0f, reciprocal_approx(1.0f + exp2_approx(scores[i] * inner)), 1.0f);
     }
+    const int column = start + thread_x() % 4 * 2;
+    if constexpr (S::has_slopes)
+      MLSYS_UNROLL
+    for (int i = 0; i < Keys / 2; ++i)
+      scores[i] = fma(slope[i / 2 % 2], (float)(i / 4 * 8 + i % 2), scores[i]);
     if (start + Keys > least || start < latest) {
-      const int column = start + thread_x() % 4 * 2;
       MLSYS_UNROLL
       for (int i = 0; i < Keys / 2; ++i) {
         const int position = column + i / 4 * 8 + i % 2, h = i / 2 % 2;
@@ -263,15 +269,21 @@ template <class Config, class S> struct RunningSoftmax {
     }
     MLSYS_UNROLL
     for (int h = 0; h < 2; ++h) {
-      float peak = largest[h];
+      float peak = S::has_slopes ? minus_infinity : largest[h];
       MLSYS_UNROLL
       for (int j = 0; j < Keys / 8; ++j)
         peak = fmax(peak, fmax(scores[j * 4 + 2 * h], scores[j * 4 + 2 * h + 1]));
+      // The bias of this lane's first column.
+      const float bias = S::has_slopes ? slope[h] * (float)(column - limit[h] + 1) : 0.0f;
+      if constexpr (S::has_slopes)
+        peak = fmax(largest[h], peak + bias);
       peak = fmax(peak, shfl_xor(peak, 1));
       peak = fmax(peak, shfl_xor(peak, 2));
-      const float base = peak == minus_infinity ? 0.0f : peak * factor;
+      float base = peak == minus_infinity ? 0.0f : peak * factor;
       shrink[h] = exp2_approx(fma(largest[h], factor, -base));
       largest[h] = peak;
+      if constexpr (S::has_slopes)
+        base = fma(bias, -factor, base);
       float even = 0.0f, odd = 0.0f;
       MLSYS_UNROLL
       for (int j = 0; j < Keys / 8; ++j) {
@@ -320,7 +332,10 @@ inline void attention_consume(const GroupedQueries<T> &queries, int first, const
   RunningSoftmax<Config, S> softmax{scoring};
   MLSYS_UNROLL
   for (int h = 0; h < 2; ++h) {
-    softmax.limit[h] = queries.visible((first + warp * 16 + lane / 4 + 8 * h) / queries.group);
+    const int row = first + warp * 16 + lane / 4 + 8 * h;
+    softmax.limit[h] = queries.visible(row / queries.group);
+    if constexpr (S::has_slopes)
+      softmax.slope[h] = divide(S::slope(queries.head + row % queries.group), S::has_cap ? scoring.cap : scoring.scale);
     softmax.hidden[h] = scoring.begin(softmax.limit[h]);
   }
   const int last = queries.count - 1;
@@ -459,7 +474,7 @@ inline void attention_prefill_wgmma(const T *q, T *out, const tensor_map &pages,
   }
   const i64 stride = (i64)heads * D, start = begin * stride + (i64)kv_head * group * D;
   const GroupedQueries<T> queries{
-      {q + start, out + start, stride, stride, count, context_length[request], scoring.causal}, D, D, group};
+      {q + start, out + start, stride, stride, count, context_length[request], scoring.causal, kv_head * group}, D, D, group};
   const PagedTiles<PageSize, Config::Keys> source{pages, block_table + request * pages_per_request, kv_head, kv_heads};
   attention_block<Config, D>(queries, tiles - 1 - rest, source, scoring);
 }
@@ -472,7 +487,8 @@ inline void attention_plain_wgmma(const T *q, Strides q_strides, T *out, Strides
   const int tiles = ((int)s_q * group + Config::Rows - 1) / Config::Rows;
   const GroupedQueries<T> queries{{q + batch * q_strides.batch + kv_head * group * q_strides.head,
                                    out + batch * out_strides.batch + kv_head * group * out_strides.head,
-                                   q_strides.position, out_strides.position, (int)s_q, (int)s_k, scoring.causal},
+                                   q_strides.position, out_strides.position, (int)s_q, (int)s_k, scoring.causal,
+                                   kv_head * group},
                                   q_strides.head,
                                   out_strides.head,
                                   group};
