@@ -89,25 +89,26 @@ std::vector<KernelText> templates() {
   const std::pair<std::string, std::string> heads[] = {{"bf16", "64"}, {"f16", "256"}, {"f32", "64"}, {"f32", "256"}};
   for (auto &[type, d] : heads)
     for (std::string slopes : {"", "false, false, HeadSlopes<1u, 2u, 3u, 4u, 5u, 6u, 7u, 8u>"}) {
-    std::string suffix = type + "_" + d + (slopes.empty() ? "" : "_slopes"), scores = "Scores<" + slopes + ">{0.125f}";
-    kernels.push_back({"prefill_" + suffix,
-                       "#include \"mlsys/attention.cuh\"\nextern \"C\" __global__ void __launch_bounds__(128) prefill_" +
-                           suffix + "(const " + type + " *a0, const " + type + " *a1, " + type +
-                           " *a2, const i32 *a3, const i32 *a4, const i32 *a5, long long P) {\n  PagedKV<" + type +
-                           "> kv{a1, 65536, 0, 1024, 16, " + d + "};\n  attention_prefill<" + d +
-                           ">(a0, a2, kv, a3, a4, a5, P, 8, 4, " + scores + ");\n}\n"});
-    kernels.push_back({"decode_" + suffix,
-                       "#include \"mlsys/attention_decode.cuh\"\nextern \"C\" __global__ void __launch_bounds__("
-                       "DecodeConfig<" + type + ", " + d + ", 8>::threads) decode_" + suffix + "(const " + type +
-                           " *a0, const " + type + " *a1, " + type +
-                           " *a2, f32 *a3, const i32 *a4, const i32 *a5, long long P) {\n  PagedKV<" + type +
-                           "> kv{a1, 65536, 0, 1024, 16, " + d + "};\n  attention_decode<" + d +
-                           ", 8>(a0, a2, a3, kv, a4, a5, P, 8, 1, " + scores + ");\n}\n"});
-    kernels.push_back({"join_" + suffix,
-                       "#include \"mlsys/attention_decode.cuh\"\nextern \"C\" __global__ void __launch_bounds__(128) "
-                       "join_" + suffix + "(const f32 *a0, " + type + " *a1, const i32 *a2, long long splits) {\n"
-                       "  attention_join<" + d + ", 128>(a0, a1, a2, 8, splits, Scores<>{0.125f});\n}\n"});
-  }
+      std::string suffix = type + "_" + d + (slopes.empty() ? "" : "_slopes");
+      std::string scores = "Scores<" + slopes + ">{0.125f}";
+      kernels.push_back({"prefill_" + suffix,
+                         "#include \"mlsys/attention.cuh\"\nextern \"C\" __global__ void __launch_bounds__(128) prefill_" +
+                             suffix + "(const " + type + " *a0, const " + type + " *a1, " + type +
+                             " *a2, const i32 *a3, const i32 *a4, const i32 *a5, long long P) {\n  PagedKV<" + type +
+                             "> kv{a1, 65536, 0, 1024, 16, " + d + "};\n  attention_prefill<" + d +
+                             ">(a0, a2, kv, a3, a4, a5, P, 8, 4, " + scores + ");\n}\n"});
+      kernels.push_back({"decode_" + suffix,
+                         "#include \"mlsys/attention_decode.cuh\"\nextern \"C\" __global__ void __launch_bounds__("
+                         "DecodeConfig<" + type + ", " + d + ", 8>::threads) decode_" + suffix + "(const " + type +
+                             " *a0, const " + type + " *a1, " + type +
+                             " *a2, f32 *a3, const i32 *a4, const i32 *a5, long long P) {\n  PagedKV<" + type +
+                             "> kv{a1, 65536, 0, 1024, 16, " + d + "};\n  attention_decode<" + d +
+                             ", 8>(a0, a2, a3, kv, a4, a5, P, 8, 1, " + scores + ");\n}\n"});
+      kernels.push_back({"join_" + suffix,
+                         "#include \"mlsys/attention_decode.cuh\"\nextern \"C\" __global__ void __launch_bounds__(128) "
+                         "join_" + suffix + "(const f32 *a0, " + type + " *a1, const i32 *a2, long long splits) {\n"
+                         "  attention_join<" + d + ", 128>(a0, a1, a2, 8, splits, Scores<>{0.125f});\n}\n"});
+    }
   kernels.push_back({"elementary", R"(#include "mlsys/reduce.cuh"
 extern "C" __global__ void __launch_bounds__(256) elementary(const f16 *a0, f16 *a1, f32 *a2) {
   auto x = convert<f32>(load<8>(a0 + 8 * thread_x()));
