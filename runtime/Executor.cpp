@@ -231,6 +231,9 @@ std::unique_ptr<Executor::Binding> Executor::resolve(const program::Function &fu
     for (uint32_t d = 0; d < length(launch.block()); ++d)
       args.block[d] = launch.block()->Get(d);
     args.sharedBytes = launch.shared_bytes();
+    if (launch.shared())
+      args.sharedBytes = static_cast<uint32_t>(
+          std::min<int64_t>(args.sharedBytes, nonNegative(*launch.shared(), symbols, "shared memory")));
     args.schedule = launch.schedule();
     args.grain = std::max<int64_t>(1, launch.grain());
     starts.push_back({binding->arguments.size(), binding->symbolArguments.size(), binding->tensorMaps.size()});

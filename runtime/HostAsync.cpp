@@ -18,8 +18,10 @@ using namespace mlsys::rt;
 
 static constexpr unsigned registerFile = 65536;
 
-void HostAsync::start(HostBlock &next) {
+void HostAsync::start(HostBlock &next, int nextRank, unsigned char *nextShared) {
   block = &next;
+  rank = nextRank;
+  shared = nextShared;
   view.clear();
   barriers.clear();
   loads.clear();
@@ -45,7 +47,7 @@ HostAsync::Barrier &HostAsync::barrierAt(unsigned address, const char *operation
   if (found == barriers.end())
     fail(fmt::format("{}: there is no mbarrier at {} of shared memory", operation, address));
   uint64_t word;
-  std::memcpy(&word, block->shared + address, 8);
+  std::memcpy(&word, shared + address, 8);
   if (word != ~uint64_t(address))
     fail(fmt::format("{}: the mbarrier at {} of shared memory was overwritten", operation, address));
   return found->second;
@@ -132,7 +134,7 @@ template <class Visit> void HostAsync::forEachChunk(const Load &load, Visit visi
 
 void HostAsync::land(const Load &load) {
   auto put = [&](size_t offset, const void *source, size_t bytes) {
-    std::memcpy(block->shared + offset, source, bytes);
+    std::memcpy(shared + offset, source, bytes);
     std::memcpy(view.data() + offset, source, bytes);
   };
   if (!load.copy.map)
@@ -161,6 +163,38 @@ void HostAsync::write(const Load &store) {
   });
 }
 
+/// One arrival, after the phase was made to wait for so many bytes more.
+void HostAsync::arriveAt(unsigned address, unsigned bytes) {
+  Barrier &barrier = barrierAt(address, "mbarrier_arrive");
+  // With all arrivals there, the phase waits for bytes only.
+  if (barrier.pending == 0)
+    fail(fmt::format("mbarrier_arrive: one arrival more than the {} that the mbarrier at {} waits for",
+                     barrier.arrivals, address));
+  barrier.bytes += bytes;
+  --barrier.pending;
+  endPhase(barrier);
+}
+
+void HostAsync::beginLoad(const host::BulkCopy &copy) {
+  Barrier &barrier = barrierAt(copy.barrier, copy.operation);
+  if (!barrier.fenced)
+    fail(fmt::format("{}: mbarrier_fence is missing after mbarrier_init", copy.operation));
+  Load load = checked(copy);
+  // Whoever reads before the copy is waited for, or what it replaces, gets NaN.
+  std::memset(shared + copy.shared, 0xff, load.copy.bytes);
+  std::memset(view.data() + copy.shared, 0xff, load.copy.bytes);
+  loads.push_back(load);
+}
+
+HostAsync &HostAsync::ofRank(unsigned other, const char *operation) {
+  if (other >= block->parts.size())
+    fail(fmt::format("{}: block {} of a cluster of {}", operation, other, block->parts.size()));
+  HostBlock::Part &part = block->parts[other];
+  if (part.expected == 0)
+    fail(fmt::format("{}: block {} of the cluster has ended", operation, other));
+  return part.async;
+}
+
 bool HostAsync::advance() {
   if (loads.empty())
     return false;
@@ -178,9 +212,9 @@ bool HostAsync::advance() {
 //===----------------------------------------------------------------------===//
 
 template <class Last> void HostAsync::meet(const char *operation, const void *argument, Last last) {
-  int thread = block->active->index;
-  if (block->fibers.size() % 128)
-    fail(fmt::format("{} in a block of {} threads; a warpgroup has 128", operation, block->fibers.size()));
+  int thread = block->active->thread;
+  if (block->threads % 128)
+    fail(fmt::format("{} in a block of {} threads; a warpgroup has 128", operation, block->threads));
   Warpgroup &group = warpgroups[thread / 128];
   if (group.arrived == 0)
     group.operation = operation;
@@ -293,20 +327,20 @@ std::string HostAsync::unfinished() const {
   for (auto &[thread, entry] : stores)
     if (!entry.open.empty() || !entry.groups.empty())
       return fmt::format("thread {} has not waited for its stores", thread);
-  unsigned registers = 0, each = std::min<unsigned>(248, registerFile / block->fibers.size() / 8 * 8);
+  unsigned registers = 0, each = std::min<unsigned>(248, registerFile / block->threads / 8 * 8);
   bool changed = false;
   for (auto &[index, group] : warpgroups) {
     if (!group.open.empty() || !group.groups.empty())
       return fmt::format("warpgroup {} has not waited for its wgmma", index);
     changed = changed || group.registers;
   }
-  for (int i = 0; changed && i < static_cast<int>(block->fibers.size() / 128); ++i) {
+  for (int i = 0; changed && i < static_cast<int>(block->threads / 128); ++i) {
     auto found = warpgroups.find(i);
     registers += found != warpgroups.end() && found->second.registers ? found->second.registers : each;
   }
-  if (changed && registers > each * (block->fibers.size() / 128))
+  if (changed && registers > each * (block->threads / 128))
     return fmt::format("its warpgroups claim {} registers a thread where there are {}", registers,
-                       each * (block->fibers.size() / 128));
+                       each * (block->threads / 128));
   return "";
 }
 
@@ -318,7 +352,7 @@ namespace mlsys::rt {
 /// The entries of HostAsync::calls.
 struct AsyncEntry {
   static HostBlock &blockOf(host::Context *context) { return *static_cast<HostBlock *>(context); }
-  static HostAsync &of(host::Context *context) { return blockOf(context).async; }
+  static HostAsync &of(host::Context *context) { return blockOf(context).active->part->async; }
 
   static void initBarrier(host::Context *context, unsigned address, unsigned arrivals) {
     HostAsync &self = of(context);
@@ -333,7 +367,7 @@ struct AsyncEntry {
     barrier.pending = static_cast<int>(arrivals);
     self.barriers[address] = barrier;
     uint64_t word = ~uint64_t(address);
-    std::memcpy(self.block->shared + address, &word, 8);
+    std::memcpy(self.shared + address, &word, 8);
   }
 
   static void fenceInit(host::Context *context) {
@@ -342,17 +376,13 @@ struct AsyncEntry {
   }
 
   static void arrive(host::Context *context, unsigned address, unsigned bytes) {
-    HostAsync &self = of(context);
-    HostAsync::Barrier &barrier = self.barrierAt(address, "mbarrier_arrive");
-    // With all arrivals there, the phase waits for bytes only.
-    if (barrier.pending == 0)
-      self.fail(fmt::format("mbarrier_arrive: one arrival more than the {} "
-                            "that the mbarrier at {} waits for",
-                            barrier.arrivals, address));
-    barrier.bytes += bytes;
-    --barrier.pending;
-    self.endPhase(barrier);
-    self.block->maybeYield();
+    of(context).arriveAt(address, bytes);
+    blockOf(context).maybeYield();
+  }
+
+  static void arriveCluster(host::Context *context, unsigned address, unsigned rank) {
+    of(context).ofRank(rank, "mbarrier_arrive_cluster").arriveAt(address, 0);
+    blockOf(context).maybeYield();
   }
 
   static void waitBarrier(host::Context *context, unsigned address, unsigned parity) {
@@ -369,32 +399,28 @@ struct AsyncEntry {
 
   static void load(host::Context *context, const host::BulkCopy &copy) {
     HostAsync &self = of(context);
-    HostAsync::Barrier &barrier = self.barrierAt(copy.barrier, copy.operation);
-    if (!barrier.fenced)
-      self.fail(fmt::format("{}: mbarrier_fence is missing after mbarrier_init", copy.operation));
-    HostAsync::Load load = self.checked(copy);
-    // Whoever reads before the copy is waited for, or what it replaces, gets
-    // NaN.
-    std::memset(self.block->shared + copy.shared, 0xff, load.copy.bytes);
-    std::memset(self.view.data() + copy.shared, 0xff, load.copy.bytes);
-    self.loads.push_back(load);
+    if (!copy.ranks)
+      return self.beginLoad(copy);
+    for (unsigned rank = 0; copy.ranks >> rank; ++rank)
+      if (copy.ranks >> rank & 1)
+        self.ofRank(rank, copy.operation).beginLoad(copy);
   }
 
   static void store(host::Context *context, const host::BulkCopy &copy) {
     HostAsync &self = of(context);
-    self.stores[self.block->active->index].open.push_back(self.checked(copy));
+    self.stores[self.block->active->thread].open.push_back(self.checked(copy));
   }
 
   static void commitStores(host::Context *context) {
     HostAsync &self = of(context);
-    HostAsync::Stores &mine = self.stores[self.block->active->index];
+    HostAsync::Stores &mine = self.stores[self.block->active->thread];
     mine.groups.push_back(std::move(mine.open));
     mine.open.clear();
   }
 
   static void waitStores(host::Context *context, int pending) {
     HostAsync &self = of(context);
-    HostAsync::Stores &mine = self.stores[self.block->active->index];
+    HostAsync::Stores &mine = self.stores[self.block->active->thread];
     while (mine.groups.size() > static_cast<size_t>(pending)) {
       for (const HostAsync::Load &store : mine.groups.front())
         self.write(store);
@@ -405,14 +431,14 @@ struct AsyncEntry {
   static void fenceProxy(host::Context *context) {
     HostAsync &self = of(context);
     self.needView();
-    std::memcpy(self.view.data(), self.block->shared, self.view.size());
+    std::memcpy(self.view.data(), self.shared, self.view.size());
     fenceInit(context);
   }
 
   static void groupBarrier(host::Context *context, int id, int threads, bool wait) {
     HostAsync &self = of(context);
     const char *operation = wait ? "group_sync" : "group_arrive";
-    if (id < 1 || id > 15 || threads < 32 || threads % 32 || threads > static_cast<int>(self.block->fibers.size()))
+    if (id < 1 || id > 15 || threads < 32 || threads % 32 || threads > self.block->threads)
       self.fail(fmt::format("{} {} of {} threads", operation, id, threads));
     HostAsync::NamedBarrier &barrier = self.named[id];
     if (barrier.arrived > 0 && barrier.threads != threads)
@@ -454,6 +480,24 @@ struct AsyncEntry {
     });
   }
 
+  static int clusterRank(host::Context *context) { return of(context).rank; }
+
+  static void clusterSync(host::Context *context) {
+    HostBlock &block = blockOf(context);
+    ++block.clusterArrived;
+    if (block.clusterArrived >= block.clusterExpected)
+      return block.releaseClusterIfComplete();
+    block.waitFor(block.clusterGeneration, "cluster_sync");
+  }
+
+  static const unsigned char *clusterShared(host::Context *context, unsigned address, unsigned bytes, unsigned rank) {
+    HostAsync &self = of(context);
+    if (address % bytes || uint64_t(address) + bytes > self.block->launch->sharedBytes)
+      self.fail(fmt::format("cluster_load: {} bytes at {} of {} bytes of shared memory", bytes, address,
+                            self.block->launch->sharedBytes));
+    return self.ofRank(rank, "cluster_load").shared + address;
+  }
+
   static void setRegisters(host::Context *context, int registers, bool claim) {
     HostAsync &self = of(context);
     self.meet(claim ? "registers_claim" : "registers_release", nullptr, [&](HostAsync::Warpgroup &group) {
@@ -471,5 +515,6 @@ const host::AsyncCalls HostAsync::calls = {
     AsyncEntry::initBarrier,    AsyncEntry::fenceInit,    AsyncEntry::arrive,       AsyncEntry::waitBarrier,
     AsyncEntry::load,           AsyncEntry::store,        AsyncEntry::commitStores, AsyncEntry::waitStores,
     AsyncEntry::fenceProxy,     AsyncEntry::groupBarrier, AsyncEntry::multiply,     AsyncEntry::fenceMultiply,
-    AsyncEntry::commitMultiply, AsyncEntry::waitMultiply, AsyncEntry::setRegisters,
+    AsyncEntry::commitMultiply, AsyncEntry::waitMultiply, AsyncEntry::setRegisters, AsyncEntry::arriveCluster,
+    AsyncEntry::clusterRank,    AsyncEntry::clusterSync,  AsyncEntry::clusterShared,
 };

@@ -37,8 +37,8 @@ public:
   /// What the device library calls.
   static const host::AsyncCalls calls;
 
-  /// Forgets the block before.
-  void start(HostBlock &block);
+  /// Forgets the block before. `rank`: of the block in its cluster.
+  void start(HostBlock &block, int rank, unsigned char *shared);
   /// Lets one load land; false when none is under way.
   bool advance();
   /// What the block has left undone at its end; empty when nothing.
@@ -111,7 +111,14 @@ private:
   void execute(Warpgroup &group, const Product &product);
   void giveBack(Sums &sums);
 
+  /// Of the asynchronous work of the cluster's block `other`, for `operation`; fails when it has ended.
+  HostAsync &ofRank(unsigned other, const char *operation);
+  void beginLoad(const host::BulkCopy &copy);
+  void arriveAt(unsigned address, unsigned bytes);
+
   HostBlock *block = nullptr;
+  int rank = 0;
+  unsigned char *shared = nullptr;
   /// Shared memory as copies and wgmma see it.
   std::vector<unsigned char> view;
   std::map<unsigned, Barrier> barriers;

@@ -153,8 +153,10 @@ HostSignalStack::~HostSignalStack() {
   block.launch->entry(&block, block.launch->arguments);
   HostBlock::Fiber &self = *block.active;
   self.done = true;
-  --block.expected;
-  block.releaseBarrierIfComplete();
+  --self.part->expected;
+  block.releaseBarrierIfComplete(*self.part);
+  --block.clusterExpected;
+  block.releaseClusterIfComplete();
   if (HostBlock::Fiber *next = block.nextRunnable())
     block.switchTo(*next);
   block.leave();
@@ -163,6 +165,9 @@ HostSignalStack::~HostSignalStack() {
 void HostBlock::startFiber(int index) {
   Fiber &fiber = fibers[index];
   fiber.index = index;
+  fiber.thread = index % threads;
+  fiber.part = &parts[index / threads];
+  fiber.warp = &warps[index / threads * ((threads + 31) / 32) + fiber.thread / 32];
   fiber.done = false;
   fiber.generation = nullptr;
   fiber.where = "start";
@@ -181,9 +186,12 @@ void HostBlock::startFiber(int index) {
 void HostBlock::switchTo(Fiber &fiber) {
   Fiber *from = active;
   active = &fiber;
-  thread.x = fiber.index % blockDim.x;
-  thread.y = fiber.index / blockDim.x % blockDim.y;
-  thread.z = fiber.index / (blockDim.x * blockDim.y);
+  thread.x = fiber.thread % blockDim.x;
+  thread.y = fiber.thread / blockDim.x % blockDim.y;
+  thread.z = fiber.thread / (blockDim.x * blockDim.y);
+  block = fiber.part->index;
+  shared = fiber.part->shared;
+  scratch = fiber.part->scratch;
   if (from != &fiber)
     mlsys_fiber_switch(&from->stackPointer, fiber.stackPointer);
 }
@@ -194,7 +202,7 @@ HostBlock::Fiber *HostBlock::nextRunnable() {
   int start = schedule == HostSchedule::Random ? static_cast<int>(nextRandom() % count)
                                                : position[active->index] / 32 * 32;
   if (schedule == HostSchedule::Random && start % 8 == 0)
-    async.advance();
+    advance();
   bool waiting;
   do {
     waiting = false;
@@ -205,8 +213,18 @@ HostBlock::Fiber *HostBlock::nextRunnable() {
       if (!fiber.done && (!fiber.generation || *fiber.generation != fiber.seen))
         return &fiber;
     }
-  } while (waiting && async.advance());
+  } while (waiting && advance());
   return nullptr;
+}
+
+bool HostBlock::advance() {
+  size_t count = parts.size(), start = 0;
+  if (count > 1 && schedule != HostSchedule::Forward)
+    start = schedule == HostSchedule::Reverse ? count - 1 : nextRandom() % count;
+  for (size_t i = 0; i < count; ++i)
+    if (parts[(start + i) % count].async.advance())
+      return true;
+  return false;
 }
 
 /// One thread for each place where threads are.
@@ -217,10 +235,17 @@ std::string HostBlock::placesOfThreads() const {
     std::string_view place = fiber.done ? "its end" : fiber.where;
     if (std::find(shown.begin(), shown.end(), place) != shown.end())
       continue;
-    places += fmt::format("{}thread {} is at {}", places.empty() ? "" : ", ", fiber.index, place);
+    places += fmt::format("{}thread {} is at {}", places.empty() ? "" : ", ", fiber.thread, place);
     shown.push_back(place);
   }
-  return places + async.describeBarriers();
+  return places + describeBarriers();
+}
+
+std::string HostBlock::describeBarriers() const {
+  std::string text;
+  for (const Part &part : parts)
+    text += part.async.describeBarriers();
+  return text;
 }
 
 void HostBlock::waitFor(const uint64_t &generation, const char *where) {
@@ -240,10 +265,17 @@ void HostBlock::maybeYield() {
     switchTo(*nextRunnable());
 }
 
-void HostBlock::releaseBarrierIfComplete() {
-  if (arrived > 0 && arrived >= expected) {
-    arrived = 0;
-    ++barrierGeneration;
+void HostBlock::releaseBarrierIfComplete(Part &part) {
+  if (part.arrived > 0 && part.arrived >= part.expected) {
+    part.arrived = 0;
+    ++part.barrierGeneration;
+  }
+}
+
+void HostBlock::releaseClusterIfComplete() {
+  if (clusterArrived > 0 && clusterArrived >= clusterExpected) {
+    clusterArrived = 0;
+    ++clusterGeneration;
   }
 }
 
@@ -271,22 +303,23 @@ void HostBlock::land(const std::vector<Copy> &copies) {
 
 static void onBarrier(host::Context *context) {
   HostBlock &block = blockOf(context);
-  ++block.arrived;
-  if (block.arrived >= block.expected)
-    return block.releaseBarrierIfComplete();
-  block.waitFor(block.barrierGeneration, "bar_sync");
+  HostBlock::Part &part = *block.active->part;
+  ++part.arrived;
+  if (part.arrived >= part.expected)
+    return block.releaseBarrierIfComplete(part);
+  block.waitFor(part.barrierGeneration, "bar_sync");
 }
 
 static void onWarp(host::Context *context, const char *operation, void *argument, void (*combine)(void **, int)) {
   HostBlock &block = blockOf(context);
   HostBlock::Fiber &self = *block.active;
-  HostBlock::Warp &warp = block.warps[self.index / 32];
+  HostBlock::Warp &warp = *self.warp;
   if (warp.arrived == 0)
     warp.operation = operation;
   else if (std::string_view(warp.operation) != operation)
-    block.failHere(fmt::format("the lanes of warp {} diverge: some are at {}, this one is at {}", self.index / 32,
+    block.failHere(fmt::format("the lanes of warp {} diverge: some are at {}, this one is at {}", self.thread / 32,
                                 warp.operation, operation));
-  warp.arguments[self.index % 32] = argument;
+  warp.arguments[self.thread % 32] = argument;
   if (++warp.arrived < warp.lanes)
     return block.waitFor(warp.generation, operation);
   warp.arrived = 0;
@@ -338,33 +371,47 @@ void HostBlock::prepare(const HostLaunch &next, HostSchedule nextSchedule) {
   wait = onWait;
   fail = onFail;
   asyncCalls = &HostAsync::calls;
-  int count = next.block.x * next.block.y * next.block.z;
+  threads = next.block.x * next.block.y * next.block.z;
+  size_t count = static_cast<size_t>(threads) * next.cluster;
   if (stacks.bytes < count * stackBytes) {
     stacks = HostMapping(count * stackBytes);
-    for (int i = 0; i < count; ++i)
+    for (size_t i = 0; i < count; ++i)
       mprotect(stacks.data + i * stackBytes, pageBytes, PROT_NONE);
   }
-  // [scratch] guard [shared] guard, both ending at their guard page.
-  size_t sharedPages = roundUp(next.sharedBytes, pageBytes);
-  if (!memory.data || sharedCapacity != sharedPages) {
-    memory = HostMapping(3 * pageBytes + sharedPages);
-    mprotect(memory.data + pageBytes, pageBytes, PROT_NONE);
-    mprotect(memory.data + 2 * pageBytes + sharedPages, pageBytes, PROT_NONE);
+  // Of each block [scratch] guard [shared] guard, both ending at their guard page.
+  size_t sharedPages = roundUp(next.sharedBytes, pageBytes), stride = 3 * pageBytes + sharedPages;
+  if (!memory.data || sharedCapacity != sharedPages || memory.bytes < next.cluster * stride) {
+    memory = HostMapping(next.cluster * stride);
+    for (int i = 0; i < next.cluster; ++i) {
+      mprotect(memory.data + i * stride + pageBytes, pageBytes, PROT_NONE);
+      mprotect(memory.data + i * stride + 2 * pageBytes + sharedPages, pageBytes, PROT_NONE);
+    }
     sharedCapacity = sharedPages;
   }
-  scratch = memory.data + pageBytes - scratchBytes;
-  shared = memory.data + 2 * pageBytes + sharedPages - roundUp(next.sharedBytes, 128);
+  parts.resize(next.cluster);
+  for (int i = 0; i < next.cluster; ++i) {
+    unsigned char *data = memory.data + i * stride;
+    parts[i].rank = i;
+    parts[i].scratch = data + pageBytes - scratchBytes;
+    parts[i].shared = data + 2 * pageBytes + sharedPages - roundUp(next.sharedBytes, 128);
+  }
+  warps.resize((threads + 31) / 32 * next.cluster);
   fibers.resize(count);
   order.resize(count);
   position.resize(count);
 }
 
 void HostBlock::run(host::Dim3 index) {
-  block = index;
   random = (static_cast<uint64_t>(index.x) * 73856093u) ^ (static_cast<uint64_t>(index.y) * 19349663u) ^
            (static_cast<uint64_t>(index.z) * 83492791u) ^ 0x9e3779b97f4a7c15ull;
-  std::memset(scratch, 0xff, scratchBytes);
-  std::memset(shared, 0xff, roundUp(launch->sharedBytes, 128));
+  for (Part &part : parts) {
+    part.index = {index.x + part.rank, index.y, index.z};
+    part.arrived = 0;
+    part.expected = threads;
+    std::memset(part.scratch, 0xff, scratchBytes);
+    std::memset(part.shared, 0xff, roundUp(launch->sharedBytes, 128));
+    part.async.start(*this, part.rank, part.shared);
+  }
   int count = static_cast<int>(fibers.size());
   for (int i = 0; i < count; ++i)
     order[i] = schedule == HostSchedule::Reverse ? count - 1 - i : i;
@@ -375,18 +422,18 @@ void HostBlock::run(host::Dim3 index) {
     position[order[i]] = i;
   for (int i = 0; i < count; ++i)
     startFiber(i);
-  for (int i = 0; i < (count + 31) / 32; ++i) {
+  int blockWarps = (threads + 31) / 32;
+  for (int i = 0; i < static_cast<int>(warps.size()); ++i) {
     warps[i].arrived = 0;
-    warps[i].lanes = std::min(32, count - i * 32);
+    warps[i].lanes = std::min(32, threads - i % blockWarps * 32);
   }
-  arrived = 0;
-  expected = count;
+  clusterArrived = 0;
+  clusterExpected = count;
   faultSignal = 0;
-  async.start(*this);
   running = this;
   Fiber &first = fibers[order[0]];
   active = &first;
-  thread = {first.index % blockDim.x, first.index / blockDim.x % blockDim.y, first.index / (blockDim.x * blockDim.y)};
+  switchTo(first);
   mlsys_fiber_switch(&mainStackPointer, first.stackPointer);
   running = nullptr;
   if (faultSignal == SIGFPE)
@@ -399,17 +446,21 @@ void HostBlock::run(host::Dim3 index) {
     if (!fiber.done) {
       active = &fiber;
       return failedAt(
-          fmt::format("waits at {} for threads that have ended{}", fiber.where, async.describeBarriers()));
+          fmt::format("waits at {} for threads that have ended{}", fiber.where, describeBarriers()));
     }
-  if (std::string left = async.unfinished(); !left.empty())
-    failedAt("the block has ended, but " + left);
+  for (Part &part : parts)
+    if (std::string left = part.async.unfinished(); !left.empty()) {
+      active = &fibers[part.rank * threads];
+      return failedAt("the block has ended, but " + left);
+    }
 }
 
 bool HostBlock::isAccessFault() const { return faultSignal != 0 && faultSignal != SIGFPE; }
 
 void HostBlock::failedAt(std::string_view message) {
-  error = fmt::format("kernel '{}', block ({}, {}, {}) thread {}: {}", launch->name, block.x, block.y, block.z,
-                      active->index, message);
+  host::Dim3 at = active->part->index;
+  error = fmt::format("kernel '{}', block ({}, {}, {}) thread {}: {}", launch->name, at.x, at.y, at.z, active->thread,
+                      message);
 }
 
 uint64_t HostBlock::nextRandom() {

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
@@ -137,6 +138,16 @@ static std::string translationUnit(const std::vector<HostCudaDevice::Source> &so
                         i, name, body, i, name, i, name);
   }
   return text;
+}
+
+/// How many blocks the kernel's __cluster_dims__ says run together; 1 without.
+static int clusterOf(std::string_view text) {
+  constexpr std::string_view name = "__cluster_dims__(";
+  size_t at = text.find(name);
+  int blocks = 1;
+  if (at != std::string_view::npos)
+    std::from_chars(text.data() + at + name.size(), text.data() + text.size(), blocks);
+  return blocks;
 }
 
 /// What the machine can execute, from /proc/cpuinfo; empty when that says nothing.
@@ -345,7 +356,7 @@ void HostCudaDevice::loadSources(const std::vector<Source> &sources) {
     if (!entry || !parameters)
       throw Error("the compiled kernels lack '{}'", sources[i].name);
     kernels.push_back({sources[i].name, reinterpret_cast<void (*)(host::Context *, void *const *)>(entry),
-                       reinterpret_cast<int (*)()>(parameters)()});
+                       reinterpret_cast<int (*)()>(parameters)(), clusterOf(sources[i].text)});
   }
 }
 
@@ -385,6 +396,7 @@ void HostCudaDevice::launch(const LaunchArgs &args) {
   launch.arguments = pointers.data();
   launch.grid = {static_cast<int>(args.grid[0]), static_cast<int>(args.grid[1]), static_cast<int>(args.grid[2])};
   launch.block = {args.block[0], args.block[1], args.block[2]};
+  launch.cluster = kernel.cluster;
   launch.sharedBytes = args.sharedBytes;
   executor.launch(launch);
   checkPadding(kernel.name);

@@ -55,6 +55,8 @@ private:
     std::string name;
     void (*entry)(host::Context *, void *const *);
     int parameters;
+    /// Of __cluster_dims__; 1 without.
+    int cluster;
   };
 
   std::string nearestAllocation(const void *address) const;

@@ -35,7 +35,8 @@ struct HostExecutor::Workers {
 
   const HostLaunch *launch = nullptr;
   HostSchedule schedule = HostSchedule::Forward;
-  int64_t blocks = 0;
+  /// Clusters of blocks.
+  int64_t clusters = 0;
   std::atomic<int64_t> next{0};
   std::string error;
   bool accessFault = false;
@@ -46,11 +47,12 @@ struct HostExecutor::Workers {
     try {
       runner.prepare(*launch, schedule);
       HostSignalStack signalStack;
-      for (int64_t i = next++; i < blocks; i = next++) {
+      const int rowClusters = launch->grid.x / launch->cluster;
+      for (int64_t i = next++; i < clusters; i = next++) {
         host::Dim3 index;
-        index.x = static_cast<int>(i % launch->grid.x);
-        index.y = static_cast<int>(i / launch->grid.x % launch->grid.y);
-        index.z = static_cast<int>(i / launch->grid.x / launch->grid.y);
+        index.x = static_cast<int>(i % rowClusters) * launch->cluster;
+        index.y = static_cast<int>(i / rowClusters % launch->grid.y);
+        index.z = static_cast<int>(i / rowClusters / launch->grid.y);
         runner.error.clear();
         runner.run(index);
         if (!runner.error.empty())
@@ -63,7 +65,7 @@ struct HostExecutor::Workers {
 
   void report(const std::string &message, bool badAccess, const void *address) {
     std::lock_guard lock(mutex);
-    next = blocks;
+    next = clusters;
     if (error.empty()) {
       error = message;
       accessFault = badAccess;
@@ -134,14 +136,17 @@ void HostExecutor::launch(const HostLaunch &launch) {
   if (launch.sharedBytes > maxSharedBytes)
     throw Error("kernel '{}': {} bytes of shared memory; a GPU has {}", launch.name, launch.sharedBytes,
                 maxSharedBytes);
+  if (launch.cluster < 1 || launch.cluster > HostBlock::maxCluster || launch.grid.x % launch.cluster)
+    throw Error("kernel '{}': a grid of {} blocks in clusters of {}; a GPU takes clusters of 1 to {}, and whole ones",
+                launch.name, launch.grid.x, launch.cluster, HostBlock::maxCluster);
   Workers &state = *workers;
   state.launch = &launch;
   state.schedule = schedule;
-  state.blocks = int64_t(launch.grid.x) * launch.grid.y * launch.grid.z;
+  state.clusters = int64_t(launch.grid.x / launch.cluster) * launch.grid.y * launch.grid.z;
   state.next = 0;
   state.error.clear();
   state.accessFault = false;
-  bool shareWork = state.blocks > 1 && !state.threads.empty();
+  bool shareWork = state.clusters > 1 && !state.threads.empty();
   if (shareWork) {
     {
       std::lock_guard lock(state.mutex);

@@ -38,6 +38,8 @@ struct HostLaunch {
   /// One pointer to the value of each kernel parameter.
   void *const *arguments = nullptr;
   host::Dim3 grid, block;
+  /// Blocks, neighbours in x, that run at the same time and see each other's shared memory.
+  int cluster = 1;
   size_t sharedBytes = 0;
 };
 

@@ -212,6 +212,8 @@ void FunctionVerifier::checkLaunch(const Launch &launch, const std::string &name
   }
   check(threads <= 1024, name, "wrong number of threads");
   check(launch.shared_bytes() <= 1u << 20, name, "too much shared memory");
+  if (launch.shared())
+    validateExpr(launch.shared(), symbols, name + " shared memory");
   checkEnum(launch.schedule(), name);
   check(launch.grain() >= 0, name, "negative grain");
   if (launch.bytes())

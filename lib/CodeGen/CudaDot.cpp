@@ -444,6 +444,18 @@ FailureOr<CudaDotPlan> DotLowering::planTiles() {
   return candidates[chooseCudaTiles(shape, choices, target, kernel.function)].plan;
 }
 
+/// Makes room before the staged rows of all tiles, and gives its offset.
+static int64_t reserveBeforeStagedRows(CudaDotPlan &plan, int64_t bytes) {
+  int64_t offset = 0;
+  for (const CudaDotTile &tile : plan.tiles)
+    offset = std::max(offset, tile.stagedOffset);
+  for (CudaDotTile &tile : plan.tiles) {
+    tile.config.push_back(static_cast<int32_t>(offset + bytes - tile.stagedOffset));
+    tile.stagedOffset = offset + bytes;
+  }
+  return offset;
+}
+
 LogicalResult DotLowering::run(LaunchShape &launch) {
   FailureOr<CudaDotPlan> plan = planTiles();
   if (failed(plan))
@@ -469,10 +481,17 @@ LogicalResult DotLowering::run(LaunchShape &launch) {
     if (!structure.reductions.empty()) {
       ReduceOp reduce = structure.reductions.front();
       Type statisticsType = getComputeType(typeOf(reduce.getResult()).getElementType());
-      int64_t count = structure.reductions.size() * tileRows;
-      statistics = kernel::SharedOp::create(builder, loc, MemRefType::get({count}, statisticsType),
-                                            sharedBytes);
-      sharedBytes += llvm::alignTo(count * statisticsType.getIntOrFloatBitWidth() / 8, 16);
+      int64_t count = structure.reductions.size() * tileRows, offset = sharedBytes;
+      int64_t bytes = llvm::alignTo(count * statisticsType.getIntOrFloatBitWidth() / 8, 16);
+      if (isMma && !directLhs())
+        offset = reserveBeforeStagedRows(*plan, bytes);
+      statistics = kernel::SharedOp::create(builder, loc, MemRefType::get({count}, statisticsType), offset);
+      sharedBytes += bytes;
+    }
+    // Staged rows are the end of shared memory: a launch takes as much as it has rows.
+    if (isMma && !directLhs() && !structure.rows.asConstant()) {
+      int64_t rowBytes = plan->tiles.front().stagedStride * 2;
+      launch.shared = toLaunchExpr(kernel.fusion, structure.rows) * rowBytes + (sharedBytes - tileRows * rowBytes);
     }
     Value row0 = math.constant(0);
     if (!isGemv) {

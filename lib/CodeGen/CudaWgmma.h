@@ -14,6 +14,11 @@ struct WgmmaPlan {
   bool swapped = false;
   /// WgmmaConfig: P, BN, stages, columns of a sub-tile. SwappedConfig: P, columns, rows, stages.
   llvm::SmallVector<int32_t> config;
+  /// K is cut into so many parts, each computed by one block of a cluster.
+  int64_t parts = 1;
+  /// The two blocks of a cluster share the weights.
+  bool pair = false;
+  int64_t cluster() const { return pair ? 2 : parts; }
   /// Of a tile: rows of the left side and of a weight.
   int64_t leftRows = 0, weightRows = 0;
   int64_t threads = 0, sharedBytes = 0;

@@ -413,7 +413,10 @@ static int64_t countBlocks(kernel::FuncOp function, int64_t threads) {
 LogicalResult CudaPrinter::printFunction(kernel::FuncOp function, int64_t threads) {
   for (StringRef file : includes(function))
     out << "#include \"mlsys/" << file << "\"\n";
-  out << "\nextern \"C\" __global__ void __launch_bounds__(" << threads << ", "
+  out << "\nextern \"C\" __global__ void ";
+  if (auto cluster = function->getAttrOfType<IntegerAttr>(kernel::clusterAttrName))
+    out << "__cluster_dims__(" << cluster.getInt() << ", 1, 1) ";
+  out << "__launch_bounds__(" << threads << ", "
       << countBlocks(function, threads) << ") "
       << function.getSymName() << "(";
   // A buffer that the kernel only reads is still no `const __restrict__`: an

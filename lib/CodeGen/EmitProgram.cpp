@@ -339,6 +339,10 @@ LogicalResult FunctionEmitter::emitLaunch(kernel::LaunchOp op) {
   if (std::optional<ArrayRef<int32_t>> block = op.getBlock())
     launch->block.assign(block->begin(), block->end());
   launch->shared_bytes = op.getSharedBytes();
+  FailureOr<std::unique_ptr<program::ExprT>> shared = emitEstimate(op, "shared", op.getShared());
+  if (failed(shared))
+    return failure();
+  launch->shared = std::move(*shared);
   launch->schedule = op.getDynamic() ? program::Schedule::Dynamic : program::Schedule::Static;
   launch->grain = op.getGrain();
   if (op.getLabel())

@@ -298,13 +298,16 @@ void FunctionLowering::addLaunch(FusionOp fusion, const OutlinedKernel &kernel,
     tensorMaps = builder.getDenseI64ArrayAttr(numbers);
     tensorExtents = AffineMapAttr::get(makeMap(extents));
   }
+  AffineMapAttr shared;
+  if (shape.shared)
+    shared = AffineMapAttr::get(makeMap(shape.shared));
   kernel::LaunchOp::create(
       builder, fusion.getLoc(), function.getName(), operands, kernel.writes,
       makeMap(shape.grid), symbols, block, shape.sharedBytes, shape.grain > 0,
       std::max<int64_t>(1, shape.grain),
       AffineMapAttr::get(makeMap(toLaunchExpr(fusion, bytes))),
       AffineMapAttr::get(makeMap(toLaunchExpr(fusion, flops))), builder.getStringAttr(label), shape.maxBlocks,
-      tensorMaps, tensorExtents);
+      tensorMaps, tensorExtents, shared);
 }
 
 LogicalResult FunctionLowering::lowerFusion(FusionOp fusion) {

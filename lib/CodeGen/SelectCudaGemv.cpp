@@ -131,7 +131,10 @@ static double estimateTime(const FusionStructure &structure, const Shape &shape,
     bytes += group.columns * products * shape.contracted * 2;
     most = std::max(most, tile.columns * products * shape.contracted * 2);
   }
-  int64_t together = std::max<int64_t>(1, std::min(512 / plan.threads, target.sharedBytes / (plan.sharedBytes + 1536)));
+  // A launch takes shared memory for the rows that there are.
+  int64_t unused = shape.direct ? 0 : (shape.rows - shape.typical) * plan.tiles.front().stagedStride * 2;
+  int64_t together =
+      std::max<int64_t>(1, std::min(512 / plan.threads, target.sharedBytes / (plan.sharedBytes - unused + 1536)));
   int64_t slots = target.multiprocessors * together;
   double start = ofStart + (shape.direct ? 0 : shape.typical * shape.contracted * 2 / ofMultiprocessor);
   double rounds = static_cast<double>(llvm::divideCeil(blocks, slots));

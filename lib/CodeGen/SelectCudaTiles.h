@@ -13,14 +13,14 @@ namespace mlsys {
 struct CudaDotTile {
   /// "gemv_mma", "gemv" or "matmul", as in kernel.contract.
   llvm::StringRef method = "matmul";
-  /// gemv_mma: rows, tiles at once, tiles one after the other, warps, unroll. gemv: rows, BN,
+  /// gemv_mma: rows, tiles at once, tiles one after the other, warps, unroll, bytes before the staged rows. gemv: rows, BN,
   /// warps, chunk. matmul: BM, BN, BK, stages, warpsM, warpsN.
   llvm::SmallVector<int32_t> config;
   /// BN: a multiple of the group's mixing, unless `half` is not 0.
   int64_t columns = 0;
   /// gemv_mma, not 0: the tile has columns / 2 columns and those that lie `half` further on.
   int64_t half = 0;
-  /// gemv_mma: where a computed left side is in shared memory, and from row to row, in elements.
+  /// gemv_mma: where a computed left side is in shared memory, whose end it is, and from row to row, in elements.
   int64_t stagedOffset = 0, stagedStride = 0;
 };
 

@@ -136,7 +136,7 @@ LogicalResult ContractOp::verify() {
   if (!gemv && !mma && getMethod() != "matmul")
     return emitOpError("method '") << getMethod() << "' is not matmul, gemv or gemv_mma";
   size_t numConstants = gemv ? 4 : mma ? 5 : 6;
-  if (getConfig().size() != numConstants)
+  if (getConfig().size() != numConstants && !(mma && getConfig().size() == numConstants + 1))
     return emitOpError() << getMethod() << " takes " << numConstants << " constants instead of "
                          << getConfig().size();
   if (getWeights().empty())
@@ -155,8 +155,9 @@ LogicalResult ContractOp::verify() {
 }
 
 LogicalResult WgmmaOp::verify() {
-  if (getConfig().size() != 4)
-    return emitOpError("takes 4 constants instead of ") << getConfig().size();
+  size_t most = getSwapped() ? 5 : 6;
+  if (getConfig().size() < 4 || getConfig().size() > most)
+    return emitOpError("takes 4 to ") << most << " constants instead of " << getConfig().size();
   if (!getElement().isBF16() && !getElement().isF16())
     return emitOpError("multiplies elements of bf16 or f16, not ") << getElement();
   if (getColumns().empty() || getColumns().size() != getEpilogues().size())

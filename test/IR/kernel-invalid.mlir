@@ -163,7 +163,7 @@ kernel.func @decode_wgmma(%x: memref<?xf32>, %i: memref<?xi32>, %p: index) attri
 // -----
 
 kernel.func @wgmma_config(%n: index) attributes {target = "cuda", kind = "dot"} {
-  // expected-error @below {{takes 4 constants instead of 3}}
+  // expected-error @below {{takes 4 to 6 constants instead of 3}}
   kernel.wgmma [1, 256, 4] : bf16 shape(%n, %n) columns [64] epilogues { ^bb0(%r: index, %c: index, %rs: index, %cs: index): }
   kernel.return
 }

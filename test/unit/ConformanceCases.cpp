@@ -393,6 +393,75 @@ void addOrder(std::vector<ConformanceCase> &cases) {
 }
 
 //===----------------------------------------------------------------------===//
+// Clusters
+//===----------------------------------------------------------------------===//
+
+/// A kernel whose blocks run in a cluster.
+std::string clusterKernel(int blocks, const std::string &name, int threads, const std::string &parameters,
+                          const std::string &body) {
+  std::string text = kernel("hopper", name, threads, parameters, body);
+  return text.replace(text.find("__launch_bounds__"), 0, fmt::format("__cluster_dims__({}, 1, 1) ", blocks));
+}
+
+void addClusters(std::vector<ConformanceCase> &cases) {
+  // Each block reads what its neighbour has written.
+  std::vector<float> read(4 * 128);
+  for (size_t i = 0; i < read.size(); ++i)
+    read[i] = static_cast<float>((i / 128 + 1) % 4 * 1000 + i % 128);
+  cases.push_back({"cluster", "sm_90", clusterKernel(4, "cluster", 32, "f32 *a0", R"(
+  int rank = cluster_rank();
+  for (int i = thread_x(); i < 128; i += 32)
+    shared_memory<float>()[i] = (float)(rank * 1000 + i);
+  cluster_sync();
+  vec<float, 4> value = cluster_load(shared_address(shared_memory<u8>()) + thread_x() * 16, (rank + 1) % 4);
+  store<4>(a0 + rank * 128 + thread_x() * 4, value);
+  cluster_sync();
+)"),
+                   32, 512, {}, 2048, {}, bytesOf(read), {}});
+  cases.back().blocks = 4;
+
+  // Each of two blocks brings half of every tile for both, through a ring of two.
+  std::vector<uint16_t> input = numbered(64 * 64), output = input;
+  output.insert(output.end(), input.begin(), input.end());
+  cases.push_back({"cluster_tiles", "sm_90",
+                   clusterKernel(2, "cluster_tiles", 64, "const u16 *a0, u16 *a1, " + oneMap, R"(
+  int rank = cluster_rank();
+  u32 tile = shared_address(shared_memory<u8>()), full = tile + 4096, empty = full + 16;
+  if (thread_x() == 0) {
+    for (int i = 0; i < 2; ++i) {
+      mbarrier_init(full + 8 * i, 1);
+      mbarrier_init(empty + 8 * i, 2);
+    }
+    mbarrier_fence();
+  }
+  cluster_sync();
+  if (thread_x() == 0)
+    for (int i = 0; i < 4; ++i) {
+      mbarrier_wait(empty + i % 2 * 8, i / 2 & 1 ^ 1);
+      mbarrier_arrive_expect(full + i % 2 * 8, 2048);
+      tma_load_2d_cluster(tile + i % 2 * 2048 + rank * 1024, t0, full + i % 2 * 8, 0, i * 16 + rank * 8, 3);
+    }
+  if (thread_x() >= 32)
+    for (int i = 0; i < 4; ++i) {
+      mbarrier_wait(full + i % 2 * 8, i / 2 & 1);
+      for (int at = thread_x() - 32; at < 1024; at += 32) {
+        int row = at / 64, column = at % 64;
+        a1[rank * 4096 + i * 1024 + at] =
+            shared_memory<u16>()[i % 2 * 1024 + row * 64 + ((column / 8) ^ (row & 7)) * 8 + column % 8];
+      }
+      warp_sync();
+      if (thread_x() == 32) {
+        mbarrier_arrive(empty + i % 2 * 8);
+        mbarrier_arrive_cluster(empty + i % 2 * 8, rank ^ 1);
+      }
+    }
+  cluster_sync();
+)"),
+                   64, 4128, {bytesOf(input)}, 16384, {mapOf(0, {64, 64}, {64, 8}, true)}, bytesOf(output), {}});
+  cases.back().blocks = 2;
+}
+
+//===----------------------------------------------------------------------===//
 // wgmma
 //===----------------------------------------------------------------------===//
 
@@ -531,6 +600,7 @@ const std::vector<ConformanceCase> &mlsys::rt::test::conformanceCases() {
     addCopies(all);
     addBulkCopies(all);
     addOrder(all);
+    addClusters(all);
     addWarpgroups(all);
     return all;
   }();

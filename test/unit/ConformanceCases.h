@@ -40,6 +40,8 @@ struct ConformanceCase {
   std::vector<uint8_t> expected;
   std::vector<double> sums;
   double bound = 0;
+  /// Blocks, all of one cluster.
+  int blocks = 1;
 };
 
 /// All cases.

@@ -49,6 +49,7 @@ std::vector<uint8_t> outputOf(Device &device, uint32_t index, const ConformanceC
   args.kernel = index;
   args.buffers = buffers;
   args.tensorMaps = maps;
+  args.grid[0] = entry.blocks;
   args.block[0] = entry.threads;
   args.sharedBytes = entry.sharedBytes;
   device.launch(args);
@@ -209,6 +210,14 @@ const std::vector<Seed> seeds = {
     {"group_of_other_size", "groups", "group_sync(1, 64);", "group_sync(1, 96);", "where others said"},
     {"group_does_not_wait", "groups", "group_sync(1, 64);", "group_arrive(1, 64);", ""},
     {"group_missing", "groups", "group_arrive(2, 64);", "", "group_sync"},
+    {"no_cluster_sync_before_read", "cluster", "cluster_sync();\n  vec", "vec", ""},
+    {"no_cluster_sync_before_end", "cluster", "cluster_sync();\n}", "}", "of the cluster has ended"},
+    {"outside_the_cluster", "cluster", "(rank + 1) % 4", "rank + 1", "block 4 of a cluster of 4"},
+    {"cluster_load_misaligned", "cluster", "thread_x() * 16", "thread_x() * 16 + 4", "of shared memory"},
+    {"tile_for_one_block_only", "cluster_tiles", "i * 16 + rank * 8, 3)", "i * 16 + rank * 8, 1)", ""},
+    {"other_block_not_told", "cluster_tiles", "mbarrier_arrive_cluster(empty + i % 2 * 8, rank ^ 1);", "", "deadlock"},
+    {"other_block_not_waited_for", "cluster_tiles", "mbarrier_init(empty + 8 * i, 2)", "mbarrier_init(empty + 8 * i, 1)", ""},
+    {"no_cluster_sync_after_init", "cluster_tiles", "cluster_sync();\n  if", "bar_sync();\n  if", ""},
     {"no_wgmma_fence", "wgmma_bf16_64", "wgmma_fence();", "", "without wgmma_fence"},
     {"no_wgmma_commit", "wgmma_bf16_64", "wgmma_commit();", "", "has not waited"},
     {"wgmma_under_waited", "wgmma_bf16_64", "wgmma_wait<0>", "wgmma_wait<1>", "has not waited"},

@@ -24,6 +24,9 @@ struct Variant {
   /// Boxes: rows of A and of W.
   uint32_t rowsA, rowsW;
   int subTileColumns;
+  /// Blocks of a cluster: parts of K, or 2 that share weights.
+  int cluster = 1;
+  bool pair = false;
 };
 
 const std::vector<Variant> variants = {
@@ -37,6 +40,18 @@ const std::vector<Variant> variants = {
     {"swapped_pair", "f16", "SwappedConfig<2, 64, 64, 6>", 2, 1, 64, 64, 64},
     {"swapped_128", "bf16", "SwappedConfig<1, 128, 128, 5>", 1, 1, 128, 128, 128},
     {"swapped_groups", "bf16", "SwappedConfig<1, 128, 48, 6>", 1, 3, 48, 128, 128},
+    {"split_wide", "bf16", "WgmmaConfig<1, 256, 4, 32, 2>", 1, 1, 128, 256, 32, 2},
+    {"split_pair", "f16", "WgmmaConfig<2, 128, 4, 16, 4>", 2, 1, 128, 128, 16, 4},
+    {"split_groups", "bf16", "WgmmaConfig<1, 128, 4, 128, 3>", 1, 3, 128, 128, 128, 3},
+    {"split_four", "bf16", "WgmmaConfig<1, 64, 5, 64, 4>", 1, 1, 128, 64, 64, 4},
+    {"split_narrow", "bf16", "WgmmaConfig<1, 64, 8, 32, 8>", 1, 1, 128, 64, 32, 8},
+    {"swapped_split", "bf16", "SwappedConfig<1, 128, 64, 8, 4>", 1, 1, 64, 128, 128, 4},
+    {"swapped_split_24", "f16", "SwappedConfig<1, 64, 24, 8, 8>", 1, 1, 24, 64, 64, 8},
+    {"swapped_split_pair", "bf16", "SwappedConfig<2, 64, 128, 5, 2>", 2, 1, 128, 64, 64, 2},
+    {"swapped_split_groups", "bf16", "SwappedConfig<1, 128, 96, 6, 6>", 1, 3, 96, 128, 128, 6},
+    {"shared", "bf16", "WgmmaConfig<1, 256, 3, 32, 1, true>", 1, 1, 128, 128, 32, 2, true},
+    {"shared_pair", "f16", "WgmmaConfig<2, 128, 4, 16, 1, true>", 2, 1, 128, 64, 16, 2, true},
+    {"shared_groups", "bf16", "WgmmaConfig<1, 128, 4, 64, 1, true>", 1, 3, 128, 64, 64, 2, true},
 };
 
 std::string textOf(const Variant &variant) {
@@ -61,9 +76,10 @@ std::string textOf(const Variant &variant) {
     call += ")";
   }
   return fmt::format("#include \"mlsys/matmul_wgmma.cuh\"\n#include \"mlsys/math.cuh\"\ntypedef {} Config;\nextern "
-                     "\"C\" __global__ void "
+                     "\"C\" __global__ void {}"
                      "__launch_bounds__(Config::threads, 1) {}({}) {{\n  matmul_wgmma<Config, {}>(t0, M, K{});\n}}\n",
-                     variant.config, variant.name, parameters, variant.type, call);
+                     variant.config, variant.cluster > 1 ? fmt::format("__cluster_dims__({}, 1, 1) ", variant.cluster) : "",
+                     variant.name, parameters, variant.type, call);
 }
 
 std::string factsTextOf(const Variant &variant) {
@@ -140,7 +156,13 @@ std::vector<std::vector<float>> compute(HostCudaDevice &device, size_t index, in
   args.buffers = buffers;
   args.symbols = symbols;
   args.tensorMaps = maps;
-  args.grid[0] = blocks;
+  args.grid[0] = blocks * variant.cluster;
+  if (variant.cluster > 1 && !variant.pair) {
+    int rowsOfTile = static_cast<int>(variant.rowsA), tiles = 0;
+    for (int n : columns)
+      tiles += (n + static_cast<int>(variant.rowsW) - 1) / static_cast<int>(variant.rowsW);
+    args.grid[0] = (m + rowsOfTile - 1) / rowsOfTile * tiles * variant.cluster;
+  }
   args.block[0] = facts.read()[0];
   args.sharedBytes = facts.read()[1];
   device.launch(args);
@@ -163,6 +185,7 @@ std::vector<Weight> randomWeights(Device &device, const Variant &variant, const 
 
 void check(HostCudaDevice &device, size_t index, int m, int k, std::vector<int> columns, int blocks) {
   const Variant &variant = variants[index];
+  columns.resize(variant.groups);
   SCOPED_TRACE(fmt::format("{} {}x{}", variant.name, m, k));
   std::vector<float> a = randomValues(size_t(m) * k, 1);
   std::vector<Weight> weights = randomWeights(device, variant, columns, k);
@@ -207,18 +230,21 @@ TEST_P(DeviceWgmmaTest, matchesReference) {
   HostCudaDevice &device = deviceOf(schedule);
   bool swapped = variants[index].config.starts_with("Swapped");
   int most = static_cast<int>(variants[index].rowsA);
-  check(device, index, swapped ? most : 256, 128, {256, 128, 64}, 3);
-  check(device, index, swapped ? most - 3 : 133, 200, {150, 70, 129}, 2);
-  check(device, index, swapped ? 2 * most + 1 : 1, 8, {9, 257, 1}, 1);
+  // Every part of K has a step.
+  int parts = variants[index].pair ? 1 : variants[index].cluster;
+  check(device, index, swapped ? most : 256, 128 * parts, {256, 128, 64}, 3);
+  check(device, index, swapped ? most - 3 : 133, 200 + 64 * parts, {150, 70, 129}, 2);
+  check(device, index, swapped ? 2 * most + 1 : 1, 8 + 64 * (parts - 1), {9, 257, 1}, 1);
 }
 
 INSTANTIATE_TEST_SUITE_P(Variants, DeviceWgmmaTest,
                          testing::Combine(testing::Range<size_t>(0, variants.size()), testing::ValuesIn(schedules)),
                          nameOf);
 
-TEST(DeviceWgmmaTest, sumsDoNotDependOnTheBatch) {
+/// The results of variant `few` for the first rows are the bits of variant `many`.
+static void compareBatches(const std::string &many, int batch, const std::string &few, int rows, int k) {
   HostCudaDevice &device = deviceOf(HostSchedule::Forward);
-  const int n = 70, k = 328, batch = 140;
+  const int n = 70;
   auto indexOf = [](const std::string &name) {
     size_t index = 0;
     while (variants[index].name != name)
@@ -226,12 +252,19 @@ TEST(DeviceWgmmaTest, sumsDoNotDependOnTheBatch) {
     return index;
   };
   std::vector<float> a = randomValues(batch * k, 1);
-  std::vector<Weight> weights = randomWeights(device, variants[indexOf("narrow")], {n}, k);
-  std::vector<float> together = compute(device, indexOf("narrow"), batch, k, {n}, a, weights, 2)[0];
-  std::vector<float> first(a.begin(), a.begin() + 30 * k);
-  std::vector<float> few = compute(device, indexOf("swapped_32"), 30, k, {n}, first, weights, 1)[0];
-  for (size_t i = 0; i < few.size(); ++i)
-    ASSERT_EQ(few[i], together[i]) << i;
+  std::vector<Weight> weights = randomWeights(device, variants[indexOf(many)], {n}, k);
+  std::vector<float> together = compute(device, indexOf(many), batch, k, {n}, a, weights, 2)[0];
+  std::vector<float> first(a.begin(), a.begin() + rows * k);
+  std::vector<float> alone = compute(device, indexOf(few), rows, k, {n}, first, weights, 1)[0];
+  for (size_t i = 0; i < alone.size(); ++i)
+    ASSERT_EQ(alone[i], together[i]) << i;
+}
+
+TEST(DeviceWgmmaTest, sumsDoNotDependOnTheBatch) {
+  compareBatches("narrow", 140, "swapped_32", 30, 328);
+  // Nor do they with the same number of parts of K.
+  compareBatches("split_four", 140, "swapped_split", 30, 712);
+  compareBatches("swapped_split", 64, "swapped_split", 17, 712);
 }
 
 TEST(DeviceWgmmaTest, compilesWithoutSpills) {
@@ -256,10 +289,11 @@ namespace {
 
 const std::vector<Seed> seeds = {
     {"original", "", ""},
-    {"stage_freed_too_early", "wgmma_wait<1>();\n    if (speaks)\n      mbarrier_arrive(empty + 8 * last);",
-     "wgmma_wait<1>();\n    if (speaks)\n      mbarrier_arrive(empty + 8 * place.stage);"},
+    {"stage_freed_too_early", "wgmma_wait<1>();\n    wgmma_free<Config>(empty + 8 * last);",
+     "wgmma_wait<1>();\n    wgmma_free<Config>(empty + 8 * place.stage);"},
     {"step_under_waited", "wgmma_wait<1>();", "wgmma_wait<2>();"},
-    {"last_stage_not_freed", "if (speaks)\n    mbarrier_arrive(empty + 8 * last);", ""},
+    {"last_stage_not_freed", "wgmma_wait<0>(sums);\n  wgmma_free<Config>(empty + 8 * last);",
+     "wgmma_wait<0>(sums);"},
     {"tile_not_waited_for", "mbarrier_wait(full + 8 * place.stage, place.parity);", ""},
     {"stage_not_waited_for", "mbarrier_wait(empty + 8 * place.stage, place.parity ^ 1);", ""},
     {"phase_not_swapped", "parity ^= 1;", ""},
@@ -272,10 +306,33 @@ const std::vector<Seed> seeds = {
     {"second_warpgroup_reads_first_rows", "wgmma_rows(stage + group * 8192)", "wgmma_rows(stage)"},
 };
 
-} // namespace
+const std::vector<Seed> splitSeeds = {
+    {"split_original", "", ""},
+    {"every_part_begins_at_0", "firstStep = all * rank / Config::Parts;", "firstStep = 0;"},
+    {"parts_not_complete", "    cluster_sync();\n  }\n  for (int part", "  }\n  for (int part"},
+    {"ends_while_others_read", "if constexpr (Config::Cluster > 1)\n    cluster_sync();", ""},
+    {"sub_tile_of_nobody", "% Config::Parts != rank", "% Config::Parts != 0"},
+    {"adds_the_first_part_only", "for (int part = 1; part < Config::Parts; ++part)", "for (int part = 1; part < 1; ++part)"},
+    {"sub_tile_not_complete", "    group_sync(1 + warpgroup, 128);\n    epilogue", "    epilogue"},
+};
 
-TEST(DeviceWgmmaTest, seededBugsAreCaught) {
-  Variant variant = variants[3];
+const std::vector<Seed> pairSeeds = {
+    {"pair_original", "", ""},
+    {"other_block_not_told", "mbarrier_arrive_cluster(barrier, cluster_rank() ^ 1);", ""},
+    {"half_for_one_block", "col0 + half, 3);", "col0 + half, 1 << walk.rank);"},
+    {"same_half_twice", "int half = walk.rank * Config::WBox;", "int half = 0;"},
+    {"own_arrivals_only", "4 * Config::groups * (Config::Pair ? 2 : 1)", "4 * Config::groups"},
+    {"other_block_not_ready", "if constexpr (Config::Pair)\n    cluster_sync();\n  else", ""},
+    {"ends_while_the_other_arrives", "if constexpr (Config::Cluster > 1)\n    cluster_sync();", ""},
+    {"both_blocks_have_the_same_rows", "row = 2 * row + rank;", "row = 2 * row;"},
+};
+
+/// Every seed in the kernel of a variant with blocks of 128 x 256 is caught, and the original is right.
+void checkSeeds(const std::string &name, const std::vector<Seed> &seeds, uint32_t sharedBytes, int64_t blocks) {
+  Variant variant;
+  for (const Variant &other : variants)
+    if (other.name == name)
+      variant = other;
   std::vector<HostCudaDevice::Source> sources;
   for (const Seed &seed : seeds) {
     std::string text = seededLibrary("mlsys/matmul_wgmma.cuh", seed);
@@ -284,13 +341,14 @@ TEST(DeviceWgmmaTest, seededBugsAreCaught) {
     text += call.substr(call.find("typedef"));
     // Other names than the library's, which the executor has compiled too.
     for (std::string name :
-         {"wgmma_produce", "wgmma_step", "wgmma_epilogue", "wgmma_consume", "wgmma_tile_at", "matmul_wgmma",
-          "WgmmaConfig", "SwappedConfig", "SubTile", "for_subtile", "WgmmaGroup", "wgmma_group", "RingPlace"})
+         {"wgmma_produce", "wgmma_step", "wgmma_epilogue", "wgmma_consume", "matmul_wgmma",
+          "WgmmaConfig", "SwappedConfig", "SubTile", "for_subtile", "WgmmaGroup", "wgmma_group", "RingPlace", "WgmmaWalk",
+          "WgmmaStaging", "wgmma_free", "wgmma_stage", "wgmma_join"})
       for (size_t at = text.find(name); at != std::string::npos; at = text.find(name, at + name.size() + 5))
         text.insert(at + name.size(), "_copy");
     sources.push_back({variant.name, "#include \"mlsys/hopper.cuh\"\n" + text});
   }
-  const int m = 140, n = 300, k = 512;
+  const int m = 300, n = 300, k = 512;
   std::vector<float> a = randomValues(m * k, 1), w = randomValues(n * k, 2);
   std::map<std::string, int> caught;
   for (HostSchedule schedule : schedules) {
@@ -298,7 +356,7 @@ TEST(DeviceWgmmaTest, seededBugsAreCaught) {
     device.loadSources(sources);
     DeviceBuffer<uint16_t> left(device, toBf16(a)), right(device, toBf16(w));
     std::vector<TensorMapArgument> maps = {matrixMap(left.data, "bf16", m, k, 128),
-                                           matrixMap(right.data, "bf16", n, k, 256)};
+                                           matrixMap(right.data, "bf16", n, k, variant.rowsW)};
     std::vector<int64_t> symbols = {m, k, n};
     for (size_t i = 0; i < seeds.size(); ++i) {
       DeviceBuffer<float> result(device, m * n);
@@ -308,11 +366,12 @@ TEST(DeviceWgmmaTest, seededBugsAreCaught) {
       args.buffers = buffers;
       args.symbols = symbols;
       args.tensorMaps = maps;
+      args.grid[0] = blocks;
       args.block[0] = 384;
-      args.sharedBytes = 3 * 384 * 128 + 2 * 64 * 136 * 4 + 48;
+      args.sharedBytes = sharedBytes;
       bool right = errorOf([&] { device.launch(args); }).empty();
       std::vector<float> values = result.read();
-      for (int row = 0; row < m && right; ++row)
+      for (int row = 0; row < m && right; row += 7)
         for (int column = 0; column < n && right; column += 3) {
           double sum = 0;
           for (int e = 0; e < k; ++e)
@@ -327,4 +386,12 @@ TEST(DeviceWgmmaTest, seededBugsAreCaught) {
       EXPECT_EQ(caught[seed.name], 0);
     else
       EXPECT_GT(caught[seed.name], 0) << seed.name;
+}
+
+} // namespace
+
+TEST(DeviceWgmmaTest, seededBugsAreCaught) {
+  checkSeeds("head_128", seeds, 3 * 384 * 128 + 2 * 64 * 136 * 4 + 48, 1);
+  checkSeeds("split_wide", splitSeeds, 4 * 384 * 128 + 2 * 64 * 40 * 4 + 64, 2 * 2 * 3);
+  checkSeeds("shared", pairSeeds, 3 * 384 * 128 + 2 * 64 * 40 * 4 + 48, 2);
 }

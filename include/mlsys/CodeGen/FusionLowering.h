@@ -111,6 +111,8 @@ struct LaunchShape {
   /// CUDA.
   llvm::SmallVector<int32_t> block;
   int64_t sharedBytes = 0;
+  /// When there: how much of these a launch takes.
+  mlir::AffineExpr shared;
   /// When not 0: blocks walk over the grid's first extent, and no more than these are launched.
   int64_t maxBlocks = 0;
   /// A tensor of which the kernel copies tiles: one of its buffers, the extents (of dimension 0, whose elements are

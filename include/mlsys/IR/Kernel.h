@@ -22,4 +22,6 @@ inline constexpr llvm::StringLiteral archAttrName = "kernel.arch";
 inline constexpr llvm::StringLiteral tilesAttrName = "kernel.tiles";
 /// On a CUDA kernel: the number of its tensor maps, its last parameters.
 inline constexpr llvm::StringLiteral tensorMapsAttrName = "kernel.tensor_maps";
+/// On a kernel of CUDA whose blocks run in clusters, neighbours in x: how many blocks each has.
+inline constexpr llvm::StringLiteral clusterAttrName = "kernel.cluster";
 } // namespace mlsys::kernel

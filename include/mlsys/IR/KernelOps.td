@@ -138,6 +138,7 @@ def Kernel_LaunchOp : Kernel_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserO
     `writes` says which of the buffers the kernel writes (by position); the others it only reads.
     `grid` has one result (CPU: the number of tasks) or three (CUDA: blocks in x, y, z); `symbols`
     gives the kernel's symbol arguments. `bytes` and `flops` are estimates for `mlsys inspect`.
+    `shared_bytes` is the kernel's dynamic shared memory; with `shared` a launch takes that many of them.
     With `max_blocks` the grid's first extent is at most that (a kernel whose blocks walk over tiles).
     `tensor_maps` are the kernel's tensor maps: the position of its buffer, how many dimensions it has, and the
     extents of a tile for each; `tensor_extents` has the extents of each, then its strides. Dimension 0, whose
@@ -158,7 +159,7 @@ def Kernel_LaunchOp : Kernel_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserO
                        OptionalAttr<StrAttr>:$label,
                        DefaultValuedAttr<I64Attr, "0">:$max_blocks,
                        OptionalAttr<DenseI64ArrayAttr>:$tensor_maps,
-                       OptionalAttr<AffineMapAttr>:$tensor_extents);
+                       OptionalAttr<AffineMapAttr>:$tensor_extents, OptionalAttr<AffineMapAttr>:$shared);
   let assemblyFormat = [{
     $kernel `(` $buffers `)` `writes` $writes `grid` $grid `symbols` $symbols
     (`block` $block^)? attr-dict `:` type($buffers)
@@ -263,7 +264,8 @@ def Kernel_ContractOp : Kernel_Op<"contract", [SingleBlock, NoTerminator, AttrSi
   let description = [{
     A[m, k] * W[n, k]^T for each weight W. `method` and `config` name a template of runtime/device
     with its constants: matmul [BM, BN, BK, stages, warpsM, warpsN], gemv [rows, BN, warps,
-    chunk], gemv_mma [rows, tiles at once, tiles, warps, unroll]. A is the row-major buffer
+    chunk], gemv_mma [rows, tiles at once, tiles, warps, unroll, and
+    bytes of shared memory before the staged rows, when not 0]. A is the row-major buffer
     `lhs`, or what the prologue computes for (%m, %k) as f32 (gemv_mma: or as a vector of it and the
     elements after it). What stands in `prepare` (gemv_mma only) runs when the first weights are under
     way: it waits for the kernels before and computes what the prologue reads. The epilogue's arguments are the tile's first row and column and its numbers of rows and
@@ -299,8 +301,9 @@ def Kernel_WgmmaOp : Kernel_Op<"wgmma", [SingleBlock, NoTerminator]> {
     The blocks of the launch walk over the tiles of all groups. A group is P weights of the same
     shape, [columns, k], and the epilogue of their products, as of `kernel.contract`; the epilogue is
     run by the 128 threads of a warpgroup. The kernel's tensor maps are the left side, then the weights of each
-    group. `config` is that of WgmmaConfig [P, BN, stages, columns of a sub-tile] or, when `swapped`, of
-    SwappedConfig [P, columns, rows, stages].
+    group. `config` is that of WgmmaConfig [P, BN, stages, columns of a sub-tile, parts, pair] or, when `swapped`, of
+    SwappedConfig [P, columns, rows, stages, parts]; parts of K (1) and whether two blocks share weights (0) may be left
+    out. A kernel whose blocks run in clusters has the attribute `kernel.cluster`.
 
     ```mlir
     kernel.wgmma [1, 256, 4, 32] : bf16 shape(%m, %k) columns [4096] epilogues {

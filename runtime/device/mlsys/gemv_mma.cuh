@@ -23,7 +23,9 @@
 //   L2 cache. `prepare` waits for the kernels ahead and computes what A's functor needs.
 // * A is Rows<T> or GatheredRows<T> of W's type, aligned to 16 bytes, or a functor that gives 1 or 8
 //   elements from (m, k) on as float or vec<float, 8>. Its values are rounded to T and kept in shared
-//   memory, from Config::stagedOffset<P>() on, Config::stagedStride(K) elements from row to row.
+//   memory, from Config::stagedOffset<P>() on, Config::stagedStride(K) elements from row to row. They are its
+//   end: with fewer rows a launch takes less of it. GemvMmaConfig's last number, 0 when it is left out, is so many
+//   bytes before them, a multiple of 16, for the caller.
 // * half > 0: the block's columns are BN / 2 from col0 on, and as many from col0 + half on; the
 //   tile's columns BN / 2 to BN - 1 are the latter ones. An epilogue that reads column n + half beside
 //   column n (rotary embedding) so need not have all columns between.
@@ -35,14 +37,14 @@
 #include "mlsys/experts.cuh"
 #include "mlsys/matmul.cuh"
 
-template <int Rows_, int Wide_, int Tiles_, int Warps_, int Unroll_> struct GemvMmaConfig {
+template <int Rows_, int Wide_, int Tiles_, int Warps_, int Unroll_, int Reserved_ = 0> struct GemvMmaConfig {
   static constexpr int Rows = Rows_, Wide = Wide_, Tiles = Tiles_, Warps = Warps_, Unroll = Unroll_;
   static_assert(Rows >= 1 && Rows <= 16 && 4 % Unroll == 0 && Warps <= 32);
   static constexpr int threads = Warps * 32, BN = 16 * Wide * Tiles, HighRows = Rows > 8 ? 2 : 1;
   /// The warps' sums, after the tile.
   template <int P> static constexpr int partsOffset() { return P * Rows * (BN + 4) * 4; }
   template <int P> static constexpr int stagedOffset() {
-    return partsOffset<P>() + Tiles * Wide * P * HighRows * Warps * 512;
+    return partsOffset<P>() + Tiles * Wide * P * HighRows * Warps * 512 + Reserved_;
   }
   /// Two rows of four lanes, and so all that a quarter warp reads, lie in different banks.
   static constexpr int stagedStride(int k) {

@@ -31,6 +31,14 @@
 // * group_sync(id, threads): bar_sync of some warps, id 1 to 15; group_arrive
 // does not
 //   wait.
+// * Clusters: a kernel with __cluster_dims__(n, 1, 1) has blocks that run n at a time, n up to 8, and a
+//   grid that is a multiple of n in x. cluster_rank(): of this block. cluster_sync(): every thread of all its blocks;
+//   what each has stored to shared memory may be read by the others. cluster_load(address, rank): four
+//   floats of a block's shared memory, aligned to 16 bytes. A block may end, begin copies into
+//   another's memory or arrive at its mbarriers only while that is known to have begun, or not to have ended: cluster_sync.
+//   tma_load_2d_cluster(destination, t0, b, x, y, ranks): the tile goes to the same place of all blocks
+//   whose bits `ranks` has, and counts at b of each. mbarrier_arrive_cluster(b, rank): an arrival at b of
+//   another block.
 // * wgmma<T, N>(sums, a, b, accumulate): the 128 threads of a warpgroup add
 // A[64 x 16] *
 //   B[N x 16]^T. a, b: wgmma_rows(address) of tiles with rows of 64 elements of

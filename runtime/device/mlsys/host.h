@@ -51,6 +51,7 @@ struct Context {
 #define MLSYS_INLINE inline
 #define __global__
 #define __launch_bounds__(...)
+#define __cluster_dims__(...)
 #define __grid_constant__
 
 namespace mlsys::host {

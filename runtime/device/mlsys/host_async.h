@@ -43,6 +43,8 @@ struct BulkCopy {
   unsigned bytes;
   /// Offsets into shared memory; the mbarrier is a load's.
   unsigned shared, barrier;
+  /// Not 0: the copy goes to the same place of these blocks of the cluster, a bit each, and counts at their mbarriers.
+  unsigned ranks;
 };
 
 /// One thread's part of a wgmma: 64 x columns sums, 16 products each.
@@ -84,6 +86,13 @@ struct AsyncCalls {
   void (*commitMultiply)(Context *);
   void (*waitMultiply)(Context *, int pending);
   void (*setRegisters)(Context *, int registers, bool claim);
+  /// An arrival at the mbarrier of the cluster's block `rank`.
+  void (*arriveCluster)(Context *, unsigned barrier, unsigned rank);
+  int (*clusterRank)(Context *);
+  /// Returns when every thread of the cluster that still runs has called it.
+  void (*clusterSync)(Context *);
+  /// Where `bytes` of the shared memory of the cluster's block `rank` are.
+  const unsigned char *(*clusterShared)(Context *, unsigned address, unsigned bytes, unsigned rank);
 };
 
 } // namespace mlsys::host

@@ -95,6 +95,9 @@ inline void mbarrier_arrive(u32 barrier) { mlsys::host::async().arrive(mlsys::ho
 inline void mbarrier_arrive_expect(u32 barrier, u32 bytes) {
   mlsys::host::async().arrive(mlsys::host::current, barrier, bytes);
 }
+inline void mbarrier_arrive_cluster(u32 barrier, u32 rank) {
+  mlsys::host::async().arriveCluster(mlsys::host::current, barrier, rank);
+}
 inline void mbarrier_wait(u32 barrier, u32 parity) {
   mlsys::host::async().waitBarrier(mlsys::host::current, barrier, parity);
 }
@@ -102,6 +105,11 @@ inline void mbarrier_wait(u32 barrier, u32 parity) {
 inline void tma_prefetch(const tensor_map &) {}
 inline void tma_load_2d(u32 destination, const tensor_map &map, u32 barrier, int x, int y) {
   mlsys::host::loadTile(mlsys::host::tile("tma_load_2d", map, destination, 2, x, y, 0, 0), barrier);
+}
+inline void tma_load_2d_cluster(u32 destination, const tensor_map &map, u32 barrier, int x, int y, u32 ranks) {
+  mlsys::host::BulkCopy copy = mlsys::host::tile("tma_load_2d_cluster", map, destination, 2, x, y, 0, 0);
+  copy.ranks = ranks;
+  mlsys::host::loadTile(copy, barrier);
 }
 inline void tma_load_3d(u32 destination, const tensor_map &map, u32 barrier, int x, int y, int z) {
   mlsys::host::loadTile(mlsys::host::tile("tma_load_3d", map, destination, 3, x, y, z, 0), barrier);
@@ -135,6 +143,13 @@ inline void bulk_commit() { mlsys::host::async().commitStores(mlsys::host::curre
 template <int pending> inline void bulk_wait() { mlsys::host::async().waitStores(mlsys::host::current, pending); }
 
 inline void proxy_fence() { mlsys::host::async().fenceProxy(mlsys::host::current); }
+inline int cluster_rank() { return mlsys::host::async().clusterRank(mlsys::host::current); }
+inline void cluster_sync() { mlsys::host::async().clusterSync(mlsys::host::current); }
+inline vec<float, 4> cluster_load(u32 address, int rank) {
+  vec<float, 4> result;
+  __builtin_memcpy(&result, mlsys::host::async().clusterShared(mlsys::host::current, address, 16, (u32)rank), 16);
+  return result;
+}
 inline void group_sync(int id, int threads) {
   mlsys::host::async().groupBarrier(mlsys::host::current, id, threads, true);
 }

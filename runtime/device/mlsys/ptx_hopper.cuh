@@ -27,6 +27,12 @@ MLSYS_INLINE void mbarrier_arrive(u32 barrier) {
 MLSYS_INLINE void mbarrier_arrive_expect(u32 barrier, u32 bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
 }
+MLSYS_INLINE void mbarrier_arrive_cluster(u32 barrier, u32 rank) {
+  asm volatile("{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
+               "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n}" ::"r"(barrier),
+               "r"(rank)
+               : "memory");
+}
 MLSYS_INLINE void mbarrier_wait(u32 barrier, u32 parity) {
   asm volatile("{\n.reg .pred done;\nWAIT:\nmbarrier.try_wait.parity.shared::cta.b64 "
                "done, [%0], %1;\n@!done bra "
@@ -46,6 +52,12 @@ MLSYS_INLINE void tma_load_2d(u32 destination, const tensor_map &map, u32 barrie
   asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_"
                "tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(destination),
                "l"(&map), "r"(barrier), "r"(x), "r"(y)
+               : "memory");
+}
+MLSYS_INLINE void tma_load_2d_cluster(u32 destination, const tensor_map &map, u32 barrier, int x, int y, u32 ranks) {
+  asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_"
+               "tx::bytes.multicast::cluster [%0], [%1, {%3, %4}], [%2], %5;" ::"r"(destination),
+               "l"(&map), "r"(barrier), "r"(x), "r"(y), "h"((u16)ranks)
                : "memory");
 }
 MLSYS_INLINE void tma_load_3d(u32 destination, const tensor_map &map, u32 barrier, int x, int y, int z) {
@@ -97,6 +109,28 @@ MLSYS_INLINE void group_sync(int id, int threads) {
 }
 MLSYS_INLINE void group_arrive(int id, int threads) {
   asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+//===----------------------------------------------------------------------===//
+// Clusters
+//===----------------------------------------------------------------------===//
+
+MLSYS_INLINE int cluster_rank() {
+  int rank;
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+MLSYS_INLINE void cluster_sync() {
+  asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
+}
+MLSYS_INLINE vec<float, 4> cluster_load(u32 address, int rank) {
+  vec<float, 4> value;
+  asm volatile("{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %4, %5;\n"
+               "ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [remote];\n}"
+               : "=f"(value.data[0]), "=f"(value.data[1]), "=f"(value.data[2]), "=f"(value.data[3])
+               : "r"(address), "r"(rank)
+               : "memory");
+  return value;
 }
 
 //===----------------------------------------------------------------------===//
