@@ -248,7 +248,7 @@ func.func @parts(%q: tensor<3x4x16xbf16>, %start: tensor<4xi32>, %context: tenso
 // CHECK:         pdl_launch();
 // CHECK-NOT:     pdl_wait
 // CHECK:         [[WEIGHTS:v[0-9]+]] = select([[FIRST:v[0-9]+]], a2, a3);
-// CHECK:         gemv_mma<GemvMmaConfig<2, 1, 1, 8, 4>, bf16>(
+// CHECK:         gemv_mma<GemvMmaConfig<2, 1, 1, 8, 4, 16>, bf16>(
 // CHECK-NEXT:        [&](i64 m, i64 k) -> vec<f32, 8> {
 // CHECK:           weights((const bf16 *)[[WEIGHTS]], {{.*}}, (int)[[HALF:v[0-9]+]],
 // CHECK-NEXT:        [&] {

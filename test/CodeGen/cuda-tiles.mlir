@@ -12,7 +12,7 @@
 // through narrow tiles, prompts take the widest ones that fill the multiprocessors.
 
 // MMA: kernel.tiles = "dot rows=32 columns=4096 contracted=4096 dots=1 lhs=bf16 rhs=bf16: mma rows=32 columns=128 step=64 stages=3 warps_m=1 warps_n=4"
-// WGMMA: kernel.tiles = "{{.*}}: wgmma swapped rows=32 columns=64 stages=16"
+// WGMMA: kernel.tiles = "{{.*}}: wgmma swapped rows=32 columns=64 stages=16 parts=2"
 // SECOND-NOT: mma rows=32 columns=128 step=64 stages=3
 // SECOND: kernel.tiles = "dot rows=32 columns=4096 {{.*}}: mma rows=
 // TABLE: kernel.tiles = "dot rows=32 {{.*}}: mma rows=32 columns=128 step=64 stages=3 warps_m=1 warps_n=4"
@@ -28,7 +28,7 @@ func.func @decode(%x: tensor<32x4096xbf16>) -> tensor<32x4096xbf16>
 }
 
 // MMA: kernel.tiles = "dot rows=2048? columns=4096 contracted=4096 dots=1 lhs=bf16 rhs=bf16: mma rows=128 columns=128 step=32 stages=3 warps_m=2 warps_n=2"
-// WGMMA: kernel.tiles = "{{.*}}: wgmma columns=256 stages=4"
+// WGMMA: kernel.tiles = "{{.*}}: wgmma columns=256 stages=4 pair"
 // TABLE: kernel.tiles = "dot rows=2048? {{.*}}: mma rows=256 columns=64 step=32 stages=4 warps_m=4 warps_n=1"
 // ILLEGAL: warning: the table of tiles has 'mma rows=100 {{.*}}' for 'dot rows=2048? {{.*}}', which is not possible; it is not used
 func.func @prefill(%x: tensor<?x4096xbf16, #graph.dims<[T, 4096]>>) -> tensor<?x4096xbf16, #graph.dims<[T, 4096]>>
@@ -43,7 +43,7 @@ func.func @prefill(%x: tensor<?x4096xbf16, #graph.dims<[T, 4096]>>) -> tensor<?x
 }
 
 // MMA: kernel.tiles = "dot rows=512? columns=28672 contracted=4096 dots=2 lhs=bf16 rhs=bf16: mma rows=128 columns=64 step=32 stages=3 warps_m=2 warps_n=2"
-// WGMMA: kernel.tiles = "{{.*}}: wgmma columns=96 stages=5"
+// WGMMA: kernel.tiles = "{{.*}}: wgmma columns=96 stages=5 pair"
 func.func @gate_up(%x: tensor<?x4096xbf16, #graph.dims<[T, 4096]>>) -> tensor<?x14336xbf16, #graph.dims<[T, 14336]>>
     attributes {graph.symbols = [#graph.symbol<"T", min = 1, max = 8192, hint = 512>]} {
   %w0 = graph.weight "wgate_up0" : tensor<14336x4096xbf16> from #graph.weight_source<file = -1, offset = 1, bytes = 117440512, dtype = "random", shape = [14336, 4096]>
@@ -59,7 +59,7 @@ func.func @gate_up(%x: tensor<?x4096xbf16, #graph.dims<[T, 4096]>>) -> tensor<?x
 }
 
 // MMA: kernel.tiles = "dot rows=512? columns=512 contracted=2048 dots=1 lhs=bf16 rhs=bf16: mma rows=64 columns=64 step=64 stages=4 warps_m=2 warps_n=2"
-// WGMMA: kernel.tiles = "{{.*}}: wgmma columns=32 stages=8"
+// WGMMA: kernel.tiles = "{{.*}}: wgmma columns=128 stages=6 parts=8"
 func.func @narrow(%x: tensor<?x2048xbf16, #graph.dims<[T, 2048]>>) -> tensor<?x512xbf16, #graph.dims<[T, 512]>>
     attributes {graph.symbols = [#graph.symbol<"T", min = 1, max = 8192, hint = 512>]} {
   %w0 = graph.weight "wnarrow0" : tensor<512x2048xbf16> from #graph.weight_source<file = -1, offset = 1, bytes = 2097152, dtype = "random", shape = [512, 2048]>

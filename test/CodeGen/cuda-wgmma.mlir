@@ -70,3 +70,37 @@ func.func @odd(%x: tensor<40x60xf16>, %g: tensor<96x60xf16>) -> tensor<40x96xf16
   }
   return %0 : tensor<40x96xf16>
 }
+
+// 64 tiles for 132 multiprocessors: two blocks of a cluster compute a half of K each.
+// LAUNCH-LABEL: func.func @parts
+// LAUNCH:         kernel.launch @dot_3({{.*}}) {{.*}} block [256, 1, 1]
+// LAUNCH-NOT:     max_blocks
+// LAUNCH-SAME:    tensor_maps
+// CHECK-LABEL: // dot_3
+// CHECK:         __cluster_dims__(2, 1, 1) __launch_bounds__(256, 1) dot_3(
+// CHECK:         matmul_wgmma<SwappedConfig<1, 64, 64, {{[0-9]+}}, 2>, bf16>(t0,
+func.func @parts(%x: tensor<64x4096xbf16>, %w: tensor<4096x4096xbf16>) -> tensor<64x4096xbf16> {
+  %0 = graph.fusion "dot"(%x, %w) : (tensor<64x4096xbf16>, tensor<4096x4096xbf16>) -> tensor<64x4096xbf16> {
+  ^bb0(%a: tensor<64x4096xbf16>, %b: tensor<4096x4096xbf16>):
+    %1 = graph.dot %a, %b batch [] x [] contract [1] x [1] : tensor<64x4096xbf16>, tensor<4096x4096xbf16> -> tensor<64x4096xbf16>
+    graph.yield %1 : tensor<64x4096xbf16>
+  }
+  return %0 : tensor<64x4096xbf16>
+}
+
+// Many tiles: the two blocks of a cluster have tiles one below the other, and share the weights' boxes.
+// LAUNCH-LABEL: func.func @pair
+// LAUNCH:         kernel.launch @dot_4({{.*}}) {{.*}} block [384, 1, 1]
+// LAUNCH-SAME:      max_blocks = 132 : i64
+// LAUNCH-SAME:      tensor_maps = array<i64: 0, 2, 64, 128, 1, 2, 64, 128>
+// CHECK-LABEL: // dot_4
+// CHECK:         __cluster_dims__(2, 1, 1) __launch_bounds__(384, 1) dot_4(
+// CHECK:         matmul_wgmma<WgmmaConfig<1, 256, {{[0-9]+}}, 32, 1, 1>, bf16>(t0,
+func.func @pair(%x: tensor<4096x4096xbf16>, %w: tensor<4096x4096xbf16>) -> tensor<4096x4096xbf16> {
+  %0 = graph.fusion "dot"(%x, %w) : (tensor<4096x4096xbf16>, tensor<4096x4096xbf16>) -> tensor<4096x4096xbf16> {
+  ^bb0(%a: tensor<4096x4096xbf16>, %b: tensor<4096x4096xbf16>):
+    %1 = graph.dot %a, %b batch [] x [] contract [1] x [1] : tensor<4096x4096xbf16>, tensor<4096x4096xbf16> -> tensor<4096x4096xbf16>
+    graph.yield %1 : tensor<4096x4096xbf16>
+  }
+  return %0 : tensor<4096x4096xbf16>
+}

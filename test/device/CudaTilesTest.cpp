@@ -23,10 +23,8 @@ using namespace mlsys::test;
 
 namespace {
 
-constexpr int64_t contracted = 72;
-
 /// A product and its bias.
-std::string functionText(int64_t rows, int64_t columns) {
+std::string functionText(int64_t rows, int64_t columns, int64_t contracted) {
   std::string left = llvm::formatv("tensor<{0}x{1}x$T>", rows, contracted).str();
   std::string result = llvm::formatv("tensor<{0}x{1}x$T>", rows, columns).str();
   std::string weight = llvm::formatv("tensor<{0}x{1}x$T>", columns, contracted).str();
@@ -59,12 +57,12 @@ std::pair<std::string, std::string> tilesOf(const std::string &text, const std::
 }
 
 /// Each possible tile of a product with so many rows computes a function of its own.
-void compareAll(const std::string &arch, int64_t rows, size_t least) {
+void compareAll(const std::string &arch, int64_t rows, size_t least, int64_t contracted = 72) {
   constexpr int64_t columns = 130;
-  std::string rule = tilesOf(functionText(rows, columns), arch, 0).second;
+  std::string rule = tilesOf(functionText(rows, columns, contracted), arch, 0).second;
   std::vector<std::string> all;
   for (int64_t candidate = 1;; ++candidate) {
-    std::string tiles = tilesOf(functionText(rows, columns), arch, candidate).second;
+    std::string tiles = tilesOf(functionText(rows, columns, contracted), arch, candidate).second;
     if (candidate > 1 && tiles == rule)
       break;
     all.push_back(tiles);
@@ -78,15 +76,15 @@ void compareAll(const std::string &arch, int64_t rows, size_t least) {
   table.threads = 1;
   std::string text;
   for (size_t i = 0; i < all.size(); ++i) {
-    text += functionText(rows, columns + i);
-    table.tiles[tilesOf(functionText(rows, columns + i), arch, 0).first] = all[i];
+    text += functionText(rows, columns + i, contracted);
+    table.tiles[tilesOf(functionText(rows, columns + i, contracted), arch, 0).first] = all[i];
   }
   std::string path = (std::filesystem::path(testing::TempDir()) /
                       llvm::formatv("mlsys-tiles-{0}-{1}.json", getpid(), rows).str())
                          .string();
   ASSERT_FALSE(static_cast<bool>(table.write(path)));
   for (size_t i = 0; i < all.size(); ++i)
-    EXPECT_EQ(tilesOf(functionText(rows, columns + i), arch, 0, path).second, all[i]);
+    EXPECT_EQ(tilesOf(functionText(rows, columns + i, contracted), arch, 0, path).second, all[i]);
   KernelTest test(text, "bf16", arch == "sm_80" ? "cuda" : arch, "", 640, 0, path);
   ASSERT_TRUE(test.valid());
   for (const std::string &function : test.functions())
@@ -97,5 +95,8 @@ void compareAll(const std::string &arch, int64_t rows, size_t least) {
 TEST(CudaTiles, OfManyRows) { compareAll("sm_80", 40, 25); }
 TEST(CudaTiles, OfFewRows) { compareAll("sm_80", 2, 6); }
 TEST(CudaTiles, OfHopper) { compareAll("sm_90a", 20, 8); }
+// K is long enough for parts of it, and there are rows for blocks that share weights.
+TEST(CudaTiles, OfHopperInParts) { compareAll("sm_90a", 70, 8, 520); }
+TEST(CudaTiles, OfHopperInClusters) { compareAll("sm_90a", 300, 12, 520); }
 
 } // namespace

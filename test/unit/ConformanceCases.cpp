@@ -162,6 +162,22 @@ void addCopies(std::vector<ConformanceCase> &cases) {
   }
 }
 
+void addMath(std::vector<ConformanceCase> &cases) {
+  std::vector<float> input;
+  std::vector<double> powers;
+  for (int i = 0; i < 128; ++i) {
+    input.push_back(static_cast<float>(i - 120) / 8);
+    powers.push_back(std::exp2(input.back()));
+  }
+  // What is below the smallest normal number is 0.
+  input[0] = -140;
+  powers[0] = 0;
+  cases.push_back({"exp2_approx_case", "sm_80",
+                   kernel("types", "exp2_approx_case", 128, "const f32 *a0, f32 *a1",
+                          "  a1[thread_x()] = exp2_approx(a0[thread_x()]);\n"),
+                   128, 0, {bytesOf(input)}, 512, {}, {}, powers, 2e-6});
+}
+
 //===----------------------------------------------------------------------===//
 // Bulk copies
 //===----------------------------------------------------------------------===//
@@ -598,6 +614,7 @@ const std::vector<ConformanceCase> &mlsys::rt::test::conformanceCases() {
   static const std::vector<ConformanceCase> cases = [] {
     std::vector<ConformanceCase> all;
     addCopies(all);
+    addMath(all);
     addBulkCopies(all);
     addOrder(all);
     addClusters(all);

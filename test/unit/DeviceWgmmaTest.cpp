@@ -318,7 +318,7 @@ const std::vector<Seed> splitSeeds = {
 
 const std::vector<Seed> pairSeeds = {
     {"pair_original", "", ""},
-    {"other_block_not_told", "mbarrier_arrive_cluster(barrier, cluster_rank() ^ 1);", ""},
+    {"other_block_not_told", "mbarrier_arrive_cluster(barrier, cluster_rank() ^ 1);", ";"},
     {"half_for_one_block", "col0 + half, 3);", "col0 + half, 1 << walk.rank);"},
     {"same_half_twice", "int half = walk.rank * Config::WBox;", "int half = 0;"},
     {"own_arrivals_only", "4 * Config::groups * (Config::Pair ? 2 : 1)", "4 * Config::groups"},

@@ -48,3 +48,20 @@ func.func @few_rows_gate_up(%x: tensor<128x64x$T>, %g: tensor<72x64x$T>, %u: ten
   %4 = graph.mul %3, %2 : tensor<128x72x$T>
   return %4 : tensor<128x72x$T>
 }
+
+// K is long enough for blocks of a cluster to compute parts of it.
+func.func @parts_gate_up(%x: tensor<40x1032x$T>, %g: tensor<72x1032x$T>, %u: tensor<72x1032x$T>) -> tensor<40x72x$T>
+    attributes {test.kernels = ["dot"]} {
+  %1 = graph.linear %x, %g : (tensor<40x1032x$T>, tensor<72x1032x$T>) -> tensor<40x72x$T>
+  %2 = graph.linear %x, %u : (tensor<40x1032x$T>, tensor<72x1032x$T>) -> tensor<40x72x$T>
+  %3 = graph.silu %1 : tensor<40x72x$T>
+  %4 = graph.mul %3, %2 : tensor<40x72x$T>
+  return %4 : tensor<40x72x$T>
+}
+
+func.func @parts_open_rows(%x: tensor<?x520x$T, #graph.dims<[T, 520]>>, %w: tensor<200x520x$T>, %r: tensor<?x200x$T, #graph.dims<[T, 200]>>) -> tensor<?x200x$T, #graph.dims<[T, 200]>>
+    attributes {graph.symbols = [#graph.symbol<"T", min = 1, max = 1024, hint = 64>], test.kernels = ["dot"]} {
+  %0 = graph.linear %x, %w : (tensor<?x520x$T, #graph.dims<[T, 520]>>, tensor<200x520x$T>) -> tensor<?x200x$T, #graph.dims<[T, 200]>>
+  %1 = graph.add %0, %r : tensor<?x200x$T, #graph.dims<[T, 200]>>
+  return %1 : tensor<?x200x$T, #graph.dims<[T, 200]>>
+}
