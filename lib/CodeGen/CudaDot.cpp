@@ -59,6 +59,9 @@ private:
   };
   void emitTogether(ArrayRef<Part> parts, Value block, Value rows, Value row0);
   void forPart(ArrayRef<Part> parts, Value block, llvm::function_ref<void(const Part &)> emit);
+  template <class Item>
+  void forBlocks(ArrayRef<Item> items, Value block, llvm::function_ref<int64_t(const Item &)> endOf,
+                 llvm::function_ref<void(const Item &)> emit);
   Value firstColumn(const Part &part, Value block);
   BlockArgument rawRows() const;
   void bindRawRows(const CudaDotTile &tile);
@@ -291,16 +294,22 @@ void DotLowering::emitEpilogue(kernel::ContractOp contract, ArrayRef<Part> parts
   });
 }
 
-/// Emits for each part what its blocks do.
-void DotLowering::forPart(ArrayRef<Part> parts, Value block, llvm::function_ref<void(const Part &)> emit) {
+/// Emits for each of `items`, which end with the blocks of these numbers, what its blocks do.
+template <class Item>
+void DotLowering::forBlocks(ArrayRef<Item> items, Value block, llvm::function_ref<int64_t(const Item &)> endOf,
+                            llvm::function_ref<void(const Item &)> emit) {
   OpBuilder::InsertionGuard restore(builder);
-  for (const Part &part : parts.drop_back()) {
-    auto choice = scf::IfOp::create(builder, loc, math.less(block, math.constant(part.end)), /*withElseRegion=*/true);
+  for (const Item &item : items.drop_back()) {
+    auto choice = scf::IfOp::create(builder, loc, math.less(block, math.constant(endOf(item))), /*withElseRegion=*/true);
     builder.setInsertionPointToStart(choice.thenBlock());
-    emit(part);
+    emit(item);
     builder.setInsertionPointToStart(choice.elseBlock());
   }
-  emit(parts.back());
+  emit(items.back());
+}
+
+void DotLowering::forPart(ArrayRef<Part> parts, Value block, llvm::function_ref<void(const Part &)> emit) {
+  forBlocks<Part>(parts, block, [](const Part &part) { return part.end; }, emit);
 }
 
 Value DotLowering::firstColumn(const Part &part, Value block) {
@@ -368,15 +377,9 @@ void DotLowering::emitGroups(const CudaDotPlan &plan, Value rows, Value row0) {
       together.emplace_back();
     together.back().push_back({&group, &tile, first, blocks});
   }
-  OpBuilder::InsertionGuard restore(builder);
-  for (ArrayRef<Part> parts : ArrayRef(together).drop_back()) {
-    auto choice = scf::IfOp::create(builder, loc, math.less(block, math.constant(parts.back().end)),
-                                    /*withElseRegion=*/true);
-    builder.setInsertionPointToStart(choice.thenBlock());
-    emitTogether(parts, block, rows, row0);
-    builder.setInsertionPointToStart(choice.elseBlock());
-  }
-  emitTogether(together.back(), block, rows, row0);
+  forBlocks<SmallVector<Part>>(
+      together, block, [](const SmallVector<Part> &parts) { return parts.back().end; },
+      [&](const SmallVector<Part> &parts) { emitTogether(parts, block, rows, row0); });
 }
 
 void DotLowering::emitExpertTiles(const CudaDotPlan &plan, int64_t listOffset) {

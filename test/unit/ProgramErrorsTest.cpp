@@ -139,6 +139,7 @@ TEST(ProgramErrors, Launches) {
            [](ProgramT &p) { first(p).launches[0]->block = {-1}; }},
           {"launch 0: too much shared memory",
            [](ProgramT &p) { first(p).launches[0]->shared_bytes = 1u << 30; }},
+          {"launch 0 shared memory", [](ProgramT &p) { first(p).launches[0]->shared = expr({Sym, 99}); }},
           {"launch 0: negative grain", [](ProgramT &p) { first(p).launches[0]->grain = -1; }},
           {"launch 0: too many tensor maps", [](ProgramT &p) { addTensorMaps(p, 17); }},
           {"launch 0 tensor map 0: wrong argument", [](ProgramT &p) { addTensorMaps(p, 1)->argument = 99; }},
