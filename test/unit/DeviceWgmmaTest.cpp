@@ -322,7 +322,6 @@ const std::vector<Seed> pairSeeds = {
     {"half_for_one_block", "col0 + half, 3);", "col0 + half, 1 << walk.rank);"},
     {"same_half_twice", "int half = walk.rank * Config::WBox;", "int half = 0;"},
     {"own_arrivals_only", "4 * Config::groups * (Config::Pair ? 2 : 1)", "4 * Config::groups"},
-    {"other_block_not_ready", "if constexpr (Config::Pair)\n    cluster_sync();\n  else", ""},
     {"ends_while_the_other_arrives", "if constexpr (Config::Cluster > 1)\n    cluster_sync();", ""},
     {"both_blocks_have_the_same_rows", "row = 2 * row + rank;", "row = 2 * row;"},
 };
