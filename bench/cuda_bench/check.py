@@ -115,6 +115,8 @@ def all_checks(runner, sizes, scratch):
             inputs = {"x": numbers(rows, works.COLUMNS)}
             if name == "rms_norm":
                 inputs["scale"] = numbers(works.COLUMNS)
+        elif name in works.ROWS:
+            inputs = {"x": numbers(2 if name == "long_softmax" else rows, works.ROWS[name][0])}
         else:
             parts = [int(part) for part in name.split("_")[1].split("x")]
             inputs = {"a": numbers(parts[0] if name.startswith("gemv") else 5 if sizes.tiny else 200, parts[-1])}

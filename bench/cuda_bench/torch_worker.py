@@ -78,7 +78,9 @@ def rms_norm(x, scale):
     return F.rms_norm(x, (x.shape[-1],), scale, 1e-5)
 
 
-POINTWISE = {"copy": torch.abs, "gelu": F.gelu, "softmax": lambda x: torch.softmax(x, -1), "rms_norm": rms_norm}
+POINTWISE = {"copy": torch.abs, "gelu": F.gelu, "softmax": lambda x: torch.softmax(x, -1), "rms_norm": rms_norm,
+             "transpose": lambda x: x.t().contiguous(), "column_sum": lambda x: x.sum(0),
+             "long_softmax": lambda x: torch.softmax(x, -1)}
 
 
 def grouped(q, k, v, causal):

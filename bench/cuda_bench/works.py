@@ -10,6 +10,14 @@ POINTWISE = {
     "rms_norm": ("%x: !x {graph.name = \"x\"}, %scale: !s {graph.name = \"scale\"}", ["y"],
                  "  %y = graph.rms_norm %x, %scale epsilon 1.0e-5 : !x, !s\n", 2),
 }
+# More kernels over rows: columns, type of the result, body, bytes moved for an element of the input
+LONG = 131072
+ROWS = {
+    "transpose": (COLUMNS, f"tensor<{COLUMNS}x?xbf16, #graph.dims<[{COLUMNS}, N]>>",
+                  "  %y = graph.transpose %x permutation [1, 0] : !x -> !y\n", 4),
+    "column_sum": (COLUMNS, f"tensor<{COLUMNS}xbf16>", "  %y = graph.reduce sum %x dims [0] : !x -> !y\n", 2),
+    "long_softmax": (LONG, f"tensor<?x{LONG}xbf16, #graph.dims<[N, {LONG}]>>", "  %y = graph.softmax %x dim 1 : !x\n", 4),
+}
 # (N, K) of the weights of Llama-3.2-1B and 3.1-8B, and a large square.
 GEMMS = [(2048, 2048), (8192, 2048), (4096, 4096), (14336, 4096), (4096, 14336), (8192, 8192)]
 TINY_GEMMS = [(256, 192)]
@@ -64,6 +72,14 @@ def pointwise_text(name):
             f"{body}  return %{results[0]} : !x\n}}\n")
 
 
+def rows_text(name):
+    columns, result, body, _ = ROWS[name]
+    return (f"!x = tensor<?x{columns}xbf16, #graph.dims<[N, {columns}]>>\n!y = {result}\n\n"
+            f"func.func @{name}(%x: !x {{graph.name = \"x\"}}) -> (!y {{graph.name = \"y\"}})\n"
+            "    attributes {graph.phase = \"plain\", graph.symbols = [#graph.symbol<\"N\", min = 1, max = -1, hint = 4096>]} {\n"
+            f"{body}  return %y : !y\n}}\n")
+
+
 def gemm_text(name, columns, contracted, rows=None):
     """A product with a weight; the rows are open, or known."""
     extent = "?" if rows is None else str(rows)
@@ -85,6 +101,7 @@ def few_rows_shape(sizes):
 def programs(sizes):
     """File name -> text of everything that takes and gives tensors; the function is named as the file."""
     result = {name: pointwise_text(name) for name in POINTWISE}
+    result.update((name, rows_text(name)) for name in ROWS)
     for n, k in sizes.gemms:
         result[f"gemm_{n}x{k}"] = gemm_text(f"gemm_{n}x{k}", n, k)
     n, k = few_rows_shape(sizes)
@@ -162,4 +179,9 @@ def timed(sizes, shapes):
                            ["--kernels", "--symbol", f"N={sizes.rows}"],
                            {"kind": "pointwise", "name": name, "rows": sizes.rows, "columns": COLUMNS},
                            moved=2 * sizes.rows * COLUMNS * size))
+    for name, (columns, _, _, size) in ROWS.items():
+        rows = max(2, sizes.rows * COLUMNS // columns)
+        result.append(Work("pointwise", f"{name} {rows}x{columns} bf16", name, ["--kernels", "--symbol", f"N={rows}"],
+                           {"kind": "pointwise", "name": name, "rows": rows, "columns": columns},
+                           moved=rows * columns * size))
     return result

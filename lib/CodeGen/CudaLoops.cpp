@@ -4,10 +4,11 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// loop: a thread computes one or two vectors of every output.
+// loop: a thread computes one or two vectors of every output. Transposes are in CudaTranspose.cpp.
 //
 //===----------------------------------------------------------------------===//
 
+#include "CudaTranspose.h"
 #include "LowerForCuda.h"
 
 #include "mlsys/CodeGen/CacheLayout.h"
@@ -73,6 +74,8 @@ static int64_t vectorsPerThread(const CudaTarget &target, const DimExpr &element
 
 LogicalResult mlsys::lowerLoopForCuda(KernelBuilder &kernel, const CudaTarget &target,
                                       LaunchShape &launch) {
+  if (std::optional<CudaTranspose> plan = planCudaTranspose(kernel.fusion))
+    return lowerTransposeForCuda(kernel, *plan, launch);
   OpBuilder &builder = kernel.builder;
   Location loc = kernel.loc;
   ElementEmitter emitter(kernel);

@@ -11,6 +11,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "CudaReduce.h"
+#include "CudaSplit.h"
 #include "LowerForCuda.h"
 
 #include "mlsys/CodeGen/CacheLayout.h"
@@ -28,84 +30,15 @@ static constexpr int64_t warpSize = 32, loopThreads = 256;
 static constexpr int64_t maxRowThreads = 512;
 /// Elements of a row that a thread holds: as many as registers allow, and as are wanted.
 static constexpr int64_t maxHeld = 32, wantedHeld = 16;
+static_assert(maxRowThreads * maxHeld == maxHeldColumns);
 /// Rows up to this length are computed by one warp each, several in a block.
 static constexpr int64_t maxWarpColumns = warpSize * maxHeld, warpRows = 4;
 
 static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
 
 //===----------------------------------------------------------------------===//
-// Reductions
+// Rows in loops
 //===----------------------------------------------------------------------===//
-
-/// Combines two values of a reduction.
-static Value combine(OpBuilder &builder, Location loc, ReduceKind kind, Value lhs, Value rhs) {
-  bool isFloat = isa<FloatType>(getElementTypeOrSelf(lhs.getType()));
-  switch (kind) {
-  case ReduceKind::sum:
-    return isFloat ? arith::AddFOp::create(builder, loc, lhs, rhs).getResult()
-                   : arith::AddIOp::create(builder, loc, lhs, rhs).getResult();
-  case ReduceKind::prod:
-    return isFloat ? arith::MulFOp::create(builder, loc, lhs, rhs).getResult()
-                   : arith::MulIOp::create(builder, loc, lhs, rhs).getResult();
-  case ReduceKind::max:
-    return isFloat ? arith::MaximumFOp::create(builder, loc, lhs, rhs).getResult()
-                   : arith::MaxSIOp::create(builder, loc, lhs, rhs).getResult();
-  case ReduceKind::min:
-    return isFloat ? arith::MinimumFOp::create(builder, loc, lhs, rhs).getResult()
-                   : arith::MinSIOp::create(builder, loc, lhs, rhs).getResult();
-  }
-  llvm_unreachable("every reduction has a combination");
-}
-
-/// The value that changes nothing.
-static Value neutral(OpBuilder &builder, Location loc, ReduceKind kind, Type wanted) {
-  Type type = getElementTypeOrSelf(wanted);
-  TypedAttr attribute;
-  if (auto floatType = dyn_cast<FloatType>(type)) {
-    const llvm::fltSemantics &semantics = floatType.getFloatSemantics();
-    APFloat value = kind == ReduceKind::sum    ? APFloat::getZero(semantics)
-                    : kind == ReduceKind::prod ? APFloat::getOne(semantics)
-                    : APFloat::getInf(semantics, /*Negative=*/kind == ReduceKind::max);
-    attribute = builder.getFloatAttr(type, value);
-  } else {
-    unsigned bits = type.getIntOrFloatBitWidth();
-    APInt value = kind == ReduceKind::sum    ? APInt::getZero(bits)
-                  : kind == ReduceKind::prod ? APInt(bits, 1)
-                  : kind == ReduceKind::max  ? APInt::getSignedMinValue(bits)
-                                             : APInt::getSignedMaxValue(bits);
-    attribute = builder.getIntegerAttr(type, value);
-  }
-  if (auto vector = dyn_cast<VectorType>(wanted))
-    attribute = DenseElementsAttr::get(vector, Attribute(attribute));
-  return arith::ConstantOp::create(builder, loc, attribute);
-}
-
-/// The reduction of what each thread has (a vector or an element); the same in every thread.
-static Value joinThreads(KernelBuilder &kernel, ReduceOp reduce, Value partial, RowScope scope) {
-  OpBuilder &builder = kernel.builder;
-  if (auto type = dyn_cast<VectorType>(partial.getType())) {
-    SmallVector<Value> lanes;
-    for (int64_t lane = 0; lane < type.getNumElements(); ++lane)
-      lanes.push_back(vector::ExtractOp::create(builder, kernel.loc, partial, lane));
-    while (lanes.size() > 1) {
-      for (size_t half = lanes.size() / 2, lane = 0; lane < half; ++lane)
-        lanes[lane] = combine(builder, kernel.loc, reduce.getKind(), lanes[lane], lanes[lane + half]);
-      lanes.resize(lanes.size() / 2);
-    }
-    partial = lanes.front();
-  }
-  return kernel::ReduceOp::create(builder, kernel.loc, partial.getType(), reduce.getKind(),
-                                  scope == RowScope::Block, partial);
-}
-
-/// A source of one value for every index.
-static ElementEmitter::Source uniform(KernelBuilder &kernel, Value value) {
-  return [&builder = kernel.builder, loc = kernel.loc, value](ValueRange, int64_t lanes) -> Value {
-    if (lanes == 1)
-      return value;
-    return vector::BroadcastOp::create(builder, loc, VectorType::get({lanes}, value.getType()), value);
-  };
-}
 
 SmallVector<Value> mlsys::emitCudaRowReductions(ElementEmitter &emitter, KernelBuilder &kernel,
                                                 Value row, RowScope scope, int64_t threads) {
@@ -124,18 +57,18 @@ SmallVector<Value> mlsys::emitCudaRowReductions(ElementEmitter &emitter, KernelB
     DimExpr columns = getDim(type, type.getRank() - 1);
     int64_t width = cudaVectorWidth(emitter, {reduce.getInput()}, lastExtent(reduce.getInput()));
     Type accumulatorType = width == 1 ? element : Type(VectorType::get({width}, element));
-    Value start = neutral(builder, loc, reduce.getKind(), accumulatorType);
+    Value start = neutralElement(builder, loc, reduce.getKind(), accumulatorType);
     Value extent = kernel.extent(columns);
     auto loop = scf::ForOp::create(builder, loc, math.mul(thread, width), extent,
                                    math.constant(threads * width), start);
     builder.setInsertionPointToStart(loop.getBody());
     Value linear = math.join(row, extent, loop.getInductionVar());
     Value value = emitter.emit(reduce.getInput(), emitter.delinearize(linear, reduce.getInput()), width);
-    Value sum = combine(builder, loc, reduce.getKind(), loop.getRegionIterArg(0), value);
+    Value sum = combineElements(builder, loc, reduce.getKind(), loop.getRegionIterArg(0), value);
     scf::YieldOp::create(builder, loc, sum);
     builder.setInsertionPointAfter(loop);
-    results.push_back(joinThreads(kernel, reduce, loop.getResult(0), scope));
-    emitter.bind(reduce.getResult(), uniform(kernel, results.back()));
+    results.push_back(joinThreads(kernel, reduce.getKind(), loop.getResult(0), scope));
+    emitter.bind(reduce.getResult(), uniformSource(kernel, results.back()));
   }
   return results;
 }
@@ -235,11 +168,11 @@ static void emitHeldRow(ElementEmitter &emitter, KernelBuilder &kernel, const He
       Value counted = value;
       if (condition)
         counted = arith::SelectOp::create(builder, loc, condition, value,
-                                          neutral(builder, loc, reduce.getKind(), type));
-      partial = partial ? combine(builder, loc, reduce.getKind(), partial, counted) : counted;
+                                          neutralElement(builder, loc, reduce.getKind(), type));
+      partial = partial ? combineElements(builder, loc, reduce.getKind(), partial, counted) : counted;
     }
-    Value total = joinThreads(kernel, reduce, partial, plan.scope);
-    emitter.define(reduce.getResult(), uniform(kernel, total));
+    Value total = joinThreads(kernel, reduce.getKind(), partial, plan.scope);
+    emitter.define(reduce.getResult(), uniformSource(kernel, total));
   }
   SmallVector<std::pair<unsigned, Value>> outputs;
   for (auto [output, stored] : llvm::enumerate(storedValues(kernel)))
@@ -260,16 +193,15 @@ static void emitHeldRow(ElementEmitter &emitter, KernelBuilder &kernel, const He
 // The kernel
 //===----------------------------------------------------------------------===//
 
-/// Stores the outputs whose rows have not the length `done`, striding over their columns.
-static void emitOutputLoops(ElementEmitter &emitter, KernelBuilder &kernel, Value row, Value thread,
-                            int64_t threads, int64_t done) {
+void mlsys::emitOutputLoops(ElementEmitter &emitter, KernelBuilder &kernel, Value row, Value thread,
+                            int64_t threads, const DimExpr &done) {
   OpBuilder &builder = kernel.builder;
   Location loc = kernel.loc;
   IndexMath &math = emitter.index();
   for (auto [output, stored] : llvm::enumerate(storedValues(kernel))) {
     DimExpr columns = outputColumns(kernel.structure, stored);
     std::optional<int64_t> known = columns.asConstant();
-    if (known && *known == done)
+    if (columns == done)
       continue;
     int64_t width = known && *known > 1
                         ? cudaVectorWidth(emitter, {stored}, std::gcd(*known, lastExtent(stored)))
@@ -283,8 +215,10 @@ static void emitOutputLoops(ElementEmitter &emitter, KernelBuilder &kernel, Valu
   }
 }
 
-LogicalResult mlsys::lowerRowForCuda(KernelBuilder &kernel, const CudaTarget &,
+LogicalResult mlsys::lowerRowForCuda(KernelBuilder &kernel, const CudaTarget &target,
                                      LaunchShape &launch) {
+  if (std::optional<CudaColumns> columns = planCudaColumns(kernel.fusion, kernel.structure, target))
+    return lowerColumnsForCuda(kernel, *columns, 0, launch);
   OpBuilder &builder = kernel.builder;
   Location loc = kernel.loc;
   ElementEmitter emitter(kernel);
@@ -301,7 +235,7 @@ LogicalResult mlsys::lowerRowForCuda(KernelBuilder &kernel, const CudaTarget &,
     Value row = math.add(math.mul(block, warpRows), math.div(thread, warpSize));
     storeInside(kernel, math.less(row, kernel.extent(structure.rows)), [&] {
       emitHeldRow(emitter, kernel, *held, row);
-      emitOutputLoops(emitter, kernel, row, math.mod(thread, warpSize), warpSize, held->columns);
+      emitOutputLoops(emitter, kernel, row, math.mod(thread, warpSize), warpSize, DimExpr::constant(held->columns));
     });
     launch.grid = {rows.ceilDiv(warpRows), one, one};
     launch.block = {static_cast<int32_t>(warpRows * warpSize), 1, 1};
@@ -321,7 +255,7 @@ LogicalResult mlsys::lowerRowForCuda(KernelBuilder &kernel, const CudaTarget &,
     emitHeldRow(emitter, kernel, *held, block);
   else
     emitCudaRowReductions(emitter, kernel, block, RowScope::Block, threads);
-  emitOutputLoops(emitter, kernel, block, thread, threads, held ? held->columns : -1);
+  emitOutputLoops(emitter, kernel, block, thread, threads, held ? DimExpr::constant(held->columns) : DimExpr());
   launch.grid = {rows, one, one};
   launch.block = {static_cast<int32_t>(threads), 1, 1};
   return failure(kernel.failed);

@@ -25,7 +25,7 @@ static bool isOne(const DimExpr &dim) { return dim.asConstant() == 1; }
 /// Whether the extent is known to be a multiple of `width`.
 static bool isMultiple(const DimExpr &dim, int64_t width) {
   std::optional<int64_t> value = dim.asConstant();
-  return value && *value % width == 0;
+  return (value ? *value : dim.commonFactor()) % width == 0;
 }
 
 ElementEmitter::ElementEmitter(KernelBuilder &kernel)

@@ -7,6 +7,7 @@
 #include "KernelOutliner.h"
 
 #include "CpuAttention.h"
+#include "CudaSplit.h"
 #include "LowerForCuda.h"
 
 #include "mlir/IR/OperationSupport.h"
@@ -105,13 +106,13 @@ static DictionaryAttr getOtherAttributes(kernel::FuncOp function) {
 void KernelOutliner::shareFunction(OutlinedKernel &kernel) {
   auto hasSameCode = [&](const OutlinedKernel *other) {
     kernel::FuncOp mine = kernel.function, theirs = other->function;
-    return !other->join && other->shape.block == kernel.shape.block &&
+    return other->later.empty() && other->shape.block == kernel.shape.block &&
            other->shape.sharedBytes == kernel.shape.sharedBytes &&
            getOtherAttributes(mine) == getOtherAttributes(theirs) &&
            OperationEquivalence::isRegionEquivalentTo(&mine.getBody(), &theirs.getBody(),
                                                       OperationEquivalence::IgnoreLocations);
   };
-  const auto *found = kernel.join ? made.end() : llvm::find_if(made, hasSameCode);
+  const auto *found = !kernel.later.empty() ? made.end() : llvm::find_if(made, hasSameCode);
   if (found == made.end()) {
     made.push_back(&kernel);
     ++numKernels;
@@ -153,30 +154,33 @@ void KernelOutliner::setArguments(KernelBuilder &kernel, size_t numInputs, size_
   }
 }
 
-std::unique_ptr<OutlinedKernel> KernelOutliner::makeJoin(FusionOp fusion,
-                                                         const FusionStructure &structure,
-                                                         int64_t parts) {
-  auto result = std::make_unique<OutlinedKernel>();
+OutlinedKernel KernelOutliner::makeJoin(FusionOp fusion, const FusionStructure &structure, int64_t parts) {
+  OutlinedKernel result;
   OpBuilder builder(module.getContext());
   SmallVector<Type> types{MemRefType::get({ShapedType::kDynamic}, builder.getF32Type())};
-  if (cuda)
+  unsigned output = fusion.getInputs().size();
+  result.operands = {output + 1};
+  if (cuda) {
+    result.operands.push_back(getContextLengthInput(fusion));
     types.push_back(getBufferType(fusion.getInputs()[getContextLengthInput(fusion)].getType()));
+  }
+  result.operands.push_back(output);
   size_t numInputs = types.size();
   types.push_back(getBufferType(fusion.getResultTypes().front()));
-  result->function = createFunction(fusion, types);
-  Block &body = result->function.getBody().front();
+  result.function = createFunction(fusion, types);
+  Block &body = result.function.getBody().front();
   builder.setInsertionPointToStart(&body);
-  KernelBuilder kernel{builder, fusion.getLoc(), result->function, fusion, structure, {}, {}, {}, {},
+  KernelBuilder kernel{builder, fusion.getLoc(), result.function, fusion, structure, {}, {}, {}, {},
                        {}, {}, {}, 0, false, parts};
   setArguments(kernel, numInputs, numInputs + 1);
   if (cpu)
-    lowerAttentionJoinForCpu(kernel, *cpu, result->shape);
+    lowerAttentionJoinForCpu(kernel, *cpu, result.shape);
   else
-    lowerAttentionJoinForCuda(kernel, result->shape);
-  result->symbols = kernel.symbolNames;
+    lowerAttentionJoinForCuda(kernel, result.shape);
+  result.symbols = kernel.symbolNames;
   builder.setInsertionPointToEnd(&body);
   kernel::ReturnOp::create(builder, fusion.getLoc());
-  result->writes = {static_cast<int64_t>(numInputs)};
+  result.writes = {static_cast<int64_t>(numInputs)};
   return result;
 }
 
@@ -196,11 +200,96 @@ static void removeUnused(kernel::FuncOp function, SmallVectorImpl<std::string> &
   function.setFunctionType(rewriter.getFunctionType(types, {}));
 }
 
+/// The positions of the inputs that are written layers of the KV cache.
+static SmallVector<int64_t> findWritten(FusionOp fusion) {
+  llvm::SmallDenseSet<int64_t> written;
+  for (auto write : fusion.getBody().front().getOps<CacheWriteOp>())
+    if (auto argument = dyn_cast<BlockArgument>(getBaseLayer(write.getLayer())))
+      written.insert(argument.getArgNumber());
+  SmallVector<int64_t> positions(written.begin(), written.end());
+  llvm::sort(positions);
+  return positions;
+}
+
+/// Removes the buffer arguments that nothing uses, and their places in `operands`.
+static void removeUnusedBuffers(kernel::FuncOp function, SmallVectorImpl<unsigned> &operands) {
+  Block &entry = function.getBody().front();
+  SmallVector<Type> types(function.getArgumentTypes());
+  for (unsigned index = operands.size(); index-- > 0;) {
+    if (!entry.getArgument(index).use_empty())
+      continue;
+    entry.eraseArgument(index);
+    types.erase(types.begin() + index);
+    operands.erase(operands.begin() + index);
+  }
+  function.setFunctionType(FunctionType::get(function.getContext(), types, {}));
+}
+
+LogicalResult KernelOutliner::lowerSplit(FusionOp fusion, const FusionStructure &structure, const CudaSplit &split,
+                                         OutlinedKernel &result) {
+  OpBuilder builder(module.getContext());
+  SmallVector<Type> types;
+  for (Value input : fusion.getInputs())
+    types.push_back(getBufferType(input.getType()));
+  size_t numInputs = types.size();
+  for (Type type : fusion.getResultTypes())
+    if (isa<RankedTensorType>(type))
+      types.push_back(getBufferType(type));
+  size_t firstTemporary = types.size();
+  DimExpr partial;
+  for (Type element : split.temporaries) {
+    types.push_back(MemRefType::get({ShapedType::kDynamic}, element));
+    result.temporaries.push_back({split.elements, element});
+    partial = partial + split.elements * DimExpr::constant(getElementBits(element) / 8);
+  }
+  SmallVector<int64_t> written = findWritten(fusion);
+  for (unsigned stage = 0; stage < split.stages; ++stage) {
+    OutlinedKernel kernelOfStage;
+    kernel::FuncOp function = createFunction(fusion, types);
+    builder.setInsertionPointToStart(&function.getBody().front());
+    KernelBuilder kernel{builder, fusion.getLoc(), function, fusion, structure, {}, {}, {}, {}, {}, {}, {}, 0};
+    setArguments(kernel, numInputs, types.size());
+    LogicalResult lowered = lowerSplitForCuda(kernel, split, stage, kernelOfStage.shape);
+    if (failed(lowered) || kernel.failed) {
+      function.erase();
+      return failure();
+    }
+    builder.setInsertionPointToEnd(&function.getBody().front());
+    kernel::ReturnOp::create(builder, fusion.getLoc());
+    removeUnused(function, kernel.symbolNames);
+    kernelOfStage.function = function;
+    kernelOfStage.symbols = kernel.symbolNames;
+    kernelOfStage.operands = llvm::to_vector(llvm::seq<unsigned>(0, types.size()));
+    removeUnusedBuffers(function, kernelOfStage.operands);
+    bool last = stage + 1 == split.stages;
+    for (auto [position, operand] : llvm::enumerate(kernelOfStage.operands)) {
+      bool makesPartial = operand >= firstTemporary && split.isWrittenIn(operand - firstTemporary, stage);
+      bool makesOutput = last && ((operand >= numInputs && operand < firstTemporary) ||
+                                  llvm::is_contained(written, static_cast<int64_t>(operand)));
+      if (makesPartial || makesOutput)
+        kernelOfStage.writes.push_back(position);
+    }
+    bool wide = !last || split.wideOutputs;
+    kernelOfStage.bytes = wide ? estimateBytes(fusion) : partial;
+    kernelOfStage.flops = wide ? estimateFlops(fusion) : split.elements;
+    if (stage > 0) {
+      result.later.push_back(std::move(kernelOfStage));
+      continue;
+    }
+    kernelOfStage.temporaries = std::move(result.temporaries);
+    result = std::move(kernelOfStage);
+  }
+  return success();
+}
+
 LogicalResult KernelOutliner::lower(FusionOp fusion, OutlinedKernel &result) {
   FailureOr<FusionStructure> structure = analyzeFusion(fusion);
   if (failed(structure))
     return failure();
 
+  if (cuda)
+    if (std::optional<CudaSplit> split = planCudaSplit(fusion, *structure, *cuda))
+      return lowerSplit(fusion, *structure, *split, result);
   OpBuilder builder(module.getContext());
   Location loc = fusion.getLoc();
   int64_t parts = cpu ? selectAttentionParts(fusion, *cpu) : countCudaPartElements(fusion) ? 0 : 1;
@@ -237,22 +326,16 @@ LogicalResult KernelOutliner::lower(FusionOp fusion, OutlinedKernel &result) {
   function.setScratchBytes(kernel.scratchBytes);
   result.function = function;
   result.symbols = kernel.symbolNames;
-  llvm::SmallDenseSet<int64_t> written;
-  for (auto write : fusion.getBody().front().getOps<CacheWriteOp>())
-    if (auto argument = dyn_cast<BlockArgument>(getBaseLayer(write.getLayer())))
-      written.insert(argument.getArgNumber());
+  result.writes = findWritten(fusion);
   for (size_t index = numInputs; index < numBuffers; ++index)
-    written.insert(index);
-  result.writes.assign(written.begin(), written.end());
-  llvm::sort(result.writes);
+    result.writes.push_back(index);
+  result.operands = llvm::to_vector(llvm::seq<unsigned>(0, numBuffers));
   if (parts != 1) {
-    result.join = makeJoin(fusion, *structure, parts);
-    if (cpu) {
-      result.partElements = DimExpr::constant(countPartElements(fusion, parts));
-    } else {
-      result.partElements = *countCudaPartElements(fusion);
-      result.joinInputs = {getContextLengthInput(fusion)};
-    }
+    DimExpr elements = cpu ? DimExpr::constant(countPartElements(fusion, parts)) : *countCudaPartElements(fusion);
+    result.temporaries.push_back({elements, builder.getF32Type()});
+    result.later.push_back(makeJoin(fusion, *structure, parts));
+    result.later.back().bytes = DimExpr::constant(4) * elements;
+    result.later.back().flops = DimExpr::constant(2) * elements;
   }
   return success();
 }

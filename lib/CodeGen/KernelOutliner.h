@@ -9,6 +9,8 @@
 
 namespace mlsys {
 
+struct CudaSplit;
+
 /// A kernel and what its launches need.
 struct OutlinedKernel {
   kernel::FuncOp function;
@@ -18,12 +20,18 @@ struct OutlinedKernel {
   /// The positions of the buffers that it writes: first those of the
   /// inputs that are written layers of the KV cache, then the outputs.
   llvm::SmallVector<int64_t> writes;
-  /// A second kernel, which makes the output when this one does not: from another buffer of
-  /// `partElements` f32, which is this one's last argument, and the inputs at positions `joinInputs`. Null when
-  /// there is none.
-  std::unique_ptr<OutlinedKernel> join;
-  graph::DimExpr partElements = graph::DimExpr::constant(0);
-  llvm::SmallVector<unsigned> joinInputs;
+  /// Its buffers: positions among the fusion's inputs, outputs and `temporaries`, in this order.
+  llvm::SmallVector<unsigned> operands;
+  /// Kernels that run after this one to make what it does not: they join partial results of parts.
+  std::vector<OutlinedKernel> later;
+  /// Buffers that only this kernel and `later` use.
+  struct Temporary {
+    graph::DimExpr elements;
+    mlir::Type element;
+  };
+  llvm::SmallVector<Temporary> temporaries;
+  /// Of a later kernel, the bytes that it moves and its arithmetic.
+  graph::DimExpr bytes, flops;
 };
 
 /// The weights of a module that products on the CPU read as panels. A gather from such a weight
@@ -68,8 +76,10 @@ private:
   /// Takes an earlier function for `kernel` when it has the same code and launch.
   void shareFunction(OutlinedKernel &kernel);
   mlir::LogicalResult lower(graph::FusionOp fusion, OutlinedKernel &result);
-  std::unique_ptr<OutlinedKernel> makeJoin(graph::FusionOp fusion,
-                                           const graph::FusionStructure &structure, int64_t parts);
+  OutlinedKernel makeJoin(graph::FusionOp fusion, const graph::FusionStructure &structure, int64_t parts);
+  /// The kernels of a fusion whose reductions are computed in parts.
+  mlir::LogicalResult lowerSplit(graph::FusionOp fusion, const graph::FusionStructure &structure, const CudaSplit &split,
+                                 OutlinedKernel &result);
   kernel::FuncOp createFunction(graph::FusionOp fusion, llvm::ArrayRef<mlir::Type> buffers);
   void setArguments(KernelBuilder &kernel, size_t numInputs, size_t numBuffers);
 

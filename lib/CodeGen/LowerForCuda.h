@@ -45,6 +45,13 @@ int64_t lastExtent(mlir::Value value);
 /// Emits `store` under `condition`, or as it is when that is null.
 void storeInside(KernelBuilder &kernel, mlir::Value condition, llvm::function_ref<void()> store);
 
+/// The longest row whose elements the registers of a block hold.
+constexpr int64_t maxHeldColumns = 16384;
+
+/// Stores the outputs of which a row has not `done` elements, the threads striding over their columns.
+void emitOutputLoops(ElementEmitter &emitter, KernelBuilder &kernel, mlir::Value row, mlir::Value thread,
+                     int64_t threads, const graph::DimExpr &done);
+
 /// Who computes a row's reductions together.
 enum class RowScope { Warp, Block };
 

@@ -359,25 +359,23 @@ LogicalResult FunctionLowering::lowerFusion(FusionOp fusion) {
   }
   std::string label = describeFusion(fusion);
   DimExpr bytes = estimateBytes(fusion), flops = estimateFlops(fusion);
-  if (!kernel->join) {
-    addLaunch(fusion, *kernel, operands, *symbols, label, bytes, flops);
-    return success();
+  for (const OutlinedKernel::Temporary &temporary : kernel->temporaries) {
+    RankedTensorType type = getTensorType({temporary.elements}, temporary.element);
+    operands.push_back(kernel::AllocOp::create(builder, fusion.getLoc(), getBufferType(type), getDimsAttr(type), IntegerAttr()));
   }
-  SmallVector<Value> joined;
-  for (unsigned input : kernel->joinInputs)
-    joined.push_back(operands[input]);
-  joined.push_back(operands.back());
-  FailureOr<AffineMap> joinSymbols = getSymbolMap(fusion, kernel->join->symbols);
-  if (failed(joinSymbols))
-    return failure();
-  RankedTensorType type = getTensorType({kernel->partElements}, builder.getF32Type());
-  Value parts = kernel::AllocOp::create(builder, fusion.getLoc(), getBufferType(type),
-                                        getDimsAttr(type), IntegerAttr());
-  operands.push_back(parts);
-  addLaunch(fusion, *kernel, operands, *symbols, label, bytes, flops);
-  joined.insert(joined.begin(), parts);
-  addLaunch(fusion, *kernel->join, joined, *joinSymbols, label + " join",
-            DimExpr::constant(4) * kernel->partElements, DimExpr::constant(2) * kernel->partElements);
+  auto launch = [&](const OutlinedKernel &part, AffineMap map, StringRef name, const DimExpr &moved, const DimExpr &computed) {
+    SmallVector<Value> buffers;
+    for (unsigned operand : part.operands)
+      buffers.push_back(operands[operand]);
+    addLaunch(fusion, part, buffers, map, name, moved, computed);
+  };
+  launch(*kernel, *symbols, label, bytes, flops);
+  for (const OutlinedKernel &later : kernel->later) {
+    FailureOr<AffineMap> laterSymbols = getSymbolMap(fusion, later.symbols);
+    if (failed(laterSymbols))
+      return failure();
+    launch(later, *laterSymbols, label + " join", later.bytes, later.flops);
+  }
   return success();
 }
 

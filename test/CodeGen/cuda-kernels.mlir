@@ -99,8 +99,22 @@ func.func @long_row(%x: tensor<6x4000xf32>) -> tensor<6x4000xf32> {
   return %0 : tensor<6x4000xf32>
 }
 
-// Too long for registers: the threads stride over it, once for each reduction and output.
+// Too long for registers: eight parts of 4096, whose partial results the second kernel joins in every warp.
 // LAUNCH-LABEL: func.func @longest_row
+// LAUNCH:         %[[PARTS:.*]] = kernel.alloc {{.*}} dims #graph.dims<[48]>
+// LAUNCH:         kernel.launch @row_2(%{{.*}}, %[[PARTS]]) writes [1] grid {{.*}} block [256, 1, 1]
+// LAUNCH:         kernel.launch @row_3(%{{.*}}, %{{.*}}, %[[PARTS]]) writes [1] grid {{.*}} block [256, 1, 1] {{.*}}join
+// CHECK-LABEL: // row_2
+// CHECK-COUNT-2: load<8>(a0 +
+// CHECK:         block_max(
+// CHECK:         if (
+// CHECK-NEXT:      a1[
+// CHECK-LABEL: // row_3
+// CHECK-COUNT-2: load<8>(a0 +
+// CHECK:         a2[
+// CHECK:         warp_max(
+// CHECK-COUNT-2: store<8>(a1 +
+func.func @longest_row
 // LAUNCH:         kernel.launch @row_2({{.*}}) writes [1] grid {{.*}} block [256, 1, 1]
 // CHECK-LABEL: // row_2
 // CHECK:         for (
@@ -117,6 +131,42 @@ func.func @longest_row(%x: tensor<6x32768xf32>) -> tensor<6x32768xf32> {
     graph.yield %3 : tensor<6x32768xf32>
   }
   return %0 : tensor<6x32768xf32>
+}
+
+// A sum over the first dimension: lanes have neighbouring columns, and a second kernel joins parts of the rows.
+// LAUNCH-LABEL: func.func @columns
+// LAUNCH:         kernel.launch @row_4({{.*}}) writes [1] grid {{.*}} block [256, 1, 1] {{.*}}shared_bytes = 8192
+// LAUNCH:         kernel.launch @row_5({{.*}}) writes [0] grid {{.*}} block [256, 1, 1] {{.*}}join
+// CHECK-LABEL: // row_4
+// CHECK:         for (
+// CHECK-COUNT-4:   load<8>(a0 +
+// CHECK:         bar_sync()
+// CHECK-LABEL: // row_5
+func.func @columns(%x: tensor<2048x512xf32>) -> tensor<512xf32> {
+  %0 = graph.fusion "row"(%x) : (tensor<2048x512xf32>) -> tensor<512xf32> {
+  ^bb0(%a: tensor<2048x512xf32>):
+    %1 = graph.transpose %a permutation [1, 0] : tensor<2048x512xf32> -> tensor<512x2048xf32>
+    %2 = graph.reduce sum %1 dims [1] : tensor<512x2048xf32> -> tensor<512xf32>
+    graph.yield %2 : tensor<512xf32>
+  }
+  return %0 : tensor<512xf32>
+}
+
+// A transpose: vectors from memory to shared memory and from there to memory, a row of the tile being 33 words.
+// LAUNCH-LABEL: func.func @transpose
+// LAUNCH:         kernel.launch @loop_2({{.*}}) writes [1] grid {{.*}} block [256, 1, 1] {{.*}}shared_bytes = 8448
+// CHECK-LABEL: // loop_2
+// CHECK:         (i64)66;
+// CHECK-COUNT-2: load<8>(a0 +
+// CHECK:         bar_sync()
+// CHECK-COUNT-2: store<8>(a1 +
+func.func @transpose(%x: tensor<256x512xbf16>) -> tensor<512x256xbf16> {
+  %0 = graph.fusion "loop"(%x) : (tensor<256x512xbf16>) -> tensor<512x256xbf16> {
+  ^bb0(%a: tensor<256x512xbf16>):
+    %1 = graph.transpose %a permutation [1, 0] : tensor<256x512xbf16> -> tensor<512x256xbf16>
+    graph.yield %1 : tensor<512x256xbf16>
+  }
+  return %0 : tensor<512x256xbf16>
 }
 
 // Few rows: gemv, two columns a warp. The prologue's reduction is kept in shared memory.
@@ -178,7 +228,7 @@ func.func @matmul(%x: tensor<?x64xf16, #graph.dims<[T, 64]>>, %v: tensor<96x64xf
 }
 
 // A cache write addresses the page by the token's slot, and leaves negative slots alone.
-// CHECK-LABEL: // loop_2
+// CHECK-LABEL: // loop_3
 // CHECK:         pdl_wait();
 // CHECK:         [[SLOT:v[0-9]+]] = a2[
 // CHECK:         [[WANTED:v[0-9]+]] = {{.*}} >= v

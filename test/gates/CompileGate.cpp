@@ -4,7 +4,7 @@
 //
 // By NVRTC, for sm_80, sm_89 and sm_90a, without spilled registers, without stack, without
 // serialised wgmma, and with no more shared memory than a block can have. The short form: bf16 for
-// sm_90a; a few models for the other architectures and in f32 as well. MLSYS_GATES=all
+// sm_90a; a few models for the other architectures and in f32 as well; bench/programs. MLSYS_GATES=all
 // (scripts/cuda-gates --all): everything.
 //
 //===----------------------------------------------------------------------===//
@@ -33,6 +33,8 @@ struct Case {
 void PrintTo(const Case &test, std::ostream *os) { *os << test.model.name << " for " << test.arch; }
 
 std::string nameOf(const testing::TestParamInfo<Case> &info) {
+  if (info.param.model.program)
+    return info.param.model.name + "_" + info.param.arch;
   return info.param.model.name + "_" + info.param.arch + (info.param.dtype == DType::F32 ? "_f32" : "_bf16");
 }
 
@@ -54,6 +56,9 @@ std::vector<Case> cases() {
         else if (model.name == "llama" && std::string(arch) == "sm_90a")
           all.push_back({model, arch, dtype, {1, 8}});
       }
+  for (const GateModel &program : gatePrograms())
+    for (const char *arch : {"sm_90a", "sm_80", "sm_89"})
+      all.push_back({program, arch, DType::BF16, {}});
   return all;
 }
 

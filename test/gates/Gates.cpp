@@ -43,6 +43,19 @@ std::vector<GateModel> test::gateModels() {
   return models;
 }
 
+std::vector<GateModel> test::gatePrograms() {
+  std::vector<GateModel> programs;
+  for (const auto &entry : fs::directory_iterator(fs::path(MLSYS_TEST_DATA) / "../../bench/programs")) {
+    GateModel program{entry.path().stem(), entry.path()};
+    program.program = true;
+    for (char &c : program.name)
+      c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
+    programs.push_back(std::move(program));
+  }
+  std::sort(programs.begin(), programs.end(), [](const GateModel &a, const GateModel &b) { return a.name < b.name; });
+  return programs;
+}
+
 bool test::checkAll() {
   const char *text = std::getenv("MLSYS_GATES");
   return text && std::string(text) == "all";
@@ -53,11 +66,13 @@ std::vector<GateKernel> test::compileKernelTexts(const GateModel &model, const s
                                                  const std::vector<int64_t> &decodeBuckets) {
   CompileRequest request;
   request.model = model.path;
-  request.dtype = dtype;
-  request.decodeBuckets = decodeBuckets;
+  if (!model.program) {
+    request.dtype = dtype;
+    request.decodeBuckets = decodeBuckets;
+  }
   request.randomWeights = model.randomWeights;
   // The kernels of the plain functions are those of prefill without a cache.
-  if (!checkAll() && !model.representative)
+  if (!checkAll() && !model.representative && !model.program)
     request.functions = CompileRequest::Functions::Steps;
   request.targets = {CompileTarget{"cuda", arch, /*cubins=*/false}};
   llvm::Expected<CompiledModel> compiled = compileModel(request);

@@ -25,7 +25,12 @@ struct GateModel {
   bool randomWeights = false;
   /// One of the few that every architecture and type is checked for in the short form.
   bool representative = false;
+  /// Operations in a .mlir file.
+  bool program = false;
 };
+
+/// The programs of bench/programs, which are no models: they have one type, and no steps.
+std::vector<GateModel> gatePrograms();
 
 /// All models of test/data/models, SmolLM2, and the shapes of test/data/configs.
 std::vector<GateModel> gateModels();

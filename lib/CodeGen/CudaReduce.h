@@ -1,0 +1,25 @@
+//===- CudaReduce.h - What kernels that reduce share on CUDA ----*- C++ -*-===//
+//
+// Part of mlsys, under the Apache License v2.0. See LICENSE.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "LowerForCuda.h"
+
+namespace mlsys {
+
+/// Combines two values (elements or vectors) of a reduction.
+mlir::Value combineElements(mlir::OpBuilder &builder, mlir::Location loc, graph::ReduceKind kind, mlir::Value lhs,
+                            mlir::Value rhs);
+
+/// The value of type `wanted` that changes nothing.
+mlir::Value neutralElement(mlir::OpBuilder &builder, mlir::Location loc, graph::ReduceKind kind, mlir::Type wanted);
+
+/// The reduction of what each thread has (a vector or an element); the same in every thread.
+mlir::Value joinThreads(KernelBuilder &kernel, graph::ReduceKind kind, mlir::Value partial, RowScope scope);
+
+/// A source of one value for every index.
+ElementEmitter::Source uniformSource(KernelBuilder &kernel, mlir::Value value);
+
+} // namespace mlsys
