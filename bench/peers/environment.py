@@ -9,7 +9,7 @@ import tarfile
 from .places import LLAMA_BENCH, SOURCES, VENV
 
 PACKAGES = ["numpy", "torch", "transformers", "optimum-intel", "nncf", "openvino", "onnx",
-            "onnxruntime", "gguf", "safetensors"]
+            "onnxruntime", "gguf", "safetensors", "openvino-genai"]
 
 # Freed memory is used again and lies on large pages, for every peer: without that most of the time of
 # large tensors goes into page faults.

@@ -112,9 +112,15 @@ void DotLowering::emitRowBlock(Value rowBlock, Value firstBlock, Value endBlock)
   block.firstRow = math.mul(rowBlock, tiles.rowBlock);
   block.rows = constant(tiles.rowBlock);
   std::optional<int64_t> known = structure.rows.asConstant();
-  if (!known || *known % tiles.rowBlock != 0)
-    block.rows =
-        math.min(block.rows, math.sub(kernel.extent(structure.rows), block.firstRow));
+  if (!known || *known % tiles.rowBlock != 0) {
+    // Blocks of equal size, in whole register tiles, so that the last worker has no less to do.
+    Value rows = kernel.extent(structure.rows);
+    Value number = math.ceilDiv(rows, tiles.rowBlock);
+    Value even = math.div(math.sub(math.add(rows, number), constant(1)), number);
+    even = math.min(math.mul(math.ceilDiv(even, tiles.rows), tiles.rows), constant(tiles.rowBlock));
+    block.firstRow = math.mul(rowBlock, even);
+    block.rows = math.min(even, math.sub(rows, block.firstRow));
+  }
   if (!inPlace)
     emitPrologue(block);
   emitColumnBlocks(block, firstBlock, endBlock);

@@ -30,6 +30,10 @@ static constexpr int64_t amxRows = 32;
 
 static int64_t pairOf(Type rhsType) { return getPanelPair(rhsType); }
 
+/// Register tiles that share what they bring to the cache ahead of its use: more would bring less than a
+/// line each.
+static constexpr int64_t maxAheadParts = 16;
+
 /// The buffer of a dot's right side.
 static BlockArgument rightArgument(Operation *dot) { return cast<BlockArgument>(getRight(dot)); }
 
@@ -162,8 +166,14 @@ void CpuDotTiles::emitRegisterTiles(Value rhs, Value rhsOffset, Value sum, Value
   micro.unroll = tiles.unroll;
   micro.prefetchBytes = tiles.prefetchBytes;
   int64_t groupRows = tiles.product == CpuProduct::Amx ? 8 : tiles.rows;
+  // What is multiplied next lies behind what is multiplied now. Its way from memory is as long as many
+  // steps, so the register tiles of a block bring a part of it each.
+  bool inMemory = rhs != packScratch.lookup(rhsType);
+  int64_t parts = llvm::bit_floor<uint64_t>(
+      std::min<uint64_t>(tiles.rowBlock / groupRows * (panelColumns / micro.columns()), maxAheadParts));
   emitRowGroups(b, loc, block.rows, groupRows, [&](Value local, int64_t rows) {
     micro.rows = rows;
+    micro.aheadParts = inMemory && !tiles.oneRowBlock && rows == groupRows ? parts : 0;
     Value lhsRow = inPlace ? math.add(block.firstRow, local) : local;
     for (int64_t first = 0; first < panelColumns; first += micro.columns()) {
       MicroOperands operands;
@@ -174,7 +184,16 @@ void CpuDotTiles::emitRegisterTiles(Value rhs, Value rhsOffset, Value sum, Value
       operands.rhsOffset = math.add(math.add(rhsOffset, math.mul(contraction.first, panelColumns)),
                                     first * micro.pair);
       operands.rhsStride = panelColumns * micro.pair;
-      operands.steps = constant(llvm::divideCeil(contraction.count, micro.pair));
+      int64_t steps = llvm::divideCeil(contraction.count, micro.pair);
+      operands.steps = constant(steps);
+      if (micro.aheadParts) {
+        int64_t part = steps * operands.rhsStride / parts;
+        Value number = math.add(math.mul(math.div(local, rows), panelColumns / micro.columns()),
+                                first / micro.columns());
+        Value begin = math.add(math.add(rhsOffset, math.mul(contraction.first, panelColumns)),
+                               steps * operands.rhsStride);
+        operands.ahead = math.add(begin, math.mul(number, part));
+      }
       operands.tile = sum;
       operands.tileOffset =
           math.add(math.add(math.mul(local, group.columnBlock), column), first);

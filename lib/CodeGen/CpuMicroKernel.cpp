@@ -50,6 +50,8 @@ private:
   /// One step at `offset` steps after `step`.
   void emitStep(Value step, int64_t offset, MutableArrayRef<Value> sums);
   void emitPrefetch(Value rhsIndex);
+  /// The share of `unroll` steps after `step` in what is brought to the cache ahead of its use.
+  void emitFetchAhead(Value step, int64_t unroll);
   /// A vector of right elements, in f32; `half` chooses an element of each pair.
   Value widen(Value loaded, int64_t half);
   Value broadcastRow(Value lhsIndex, int64_t row, int64_t half);
@@ -98,6 +100,16 @@ void MicroKernelEmitter::emitPrefetch(Value rhsIndex) {
     memref::PrefetchOp::create(b, loc, operands.rhs, index, /*isWrite=*/false,
                                /*localityHint=*/3, /*isDataCache=*/true);
   }
+}
+
+void MicroKernelEmitter::emitFetchAhead(Value step, int64_t unroll) {
+  constexpr int64_t lineBytes = 64;
+  int64_t perStep = operands.rhsStride / kernel.aheadParts;
+  int64_t elementBytes = kernel.rhsType.getIntOrFloatBitWidth() / 8;
+  Value first = indexAdd(b, loc, operands.ahead, indexMul(b, loc, step, perStep));
+  for (int64_t byte = 0; byte < unroll * perStep * elementBytes; byte += lineBytes)
+    memref::PrefetchOp::create(b, loc, operands.rhs, indexAdd(b, loc, first, byte / elementBytes),
+                               /*isWrite=*/false, /*localityHint=*/2, /*isDataCache=*/true);
 }
 
 Value MicroKernelEmitter::widen(Value loaded, int64_t half) {
@@ -187,6 +199,8 @@ void MicroKernelEmitter::emitLoop(Value begin, Value end, int64_t unroll,
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(loop.getBody());
   SmallVector<Value> next(loop.getRegionIterArgs());
+  if (kernel.aheadParts)
+    emitFetchAhead(loop.getInductionVar(), unroll);
   for (int64_t offset = 0; offset < unroll; ++offset)
     emitStep(loop.getInductionVar(), offset, next);
   scf::YieldOp::create(b, loc, next);

@@ -27,6 +27,9 @@ struct MicroKernel {
   int64_t unroll = 1;
   /// How far ahead of the loads the right side is prefetched; 0: not at all.
   int64_t prefetchBytes = 0;
+  /// While the steps run, one of so many parts of what they read of the right side is brought from
+  /// another place to the L2 cache; 0: nothing is.
+  int64_t aheadParts = 0;
 
   int64_t columns() const { return vectors * width; }
 };
@@ -38,6 +41,8 @@ struct MicroOperands {
   mlir::Value rhs, rhsOffset;
   /// From one step to the next.
   int64_t rhsStride = 0;
+  /// Where the part begins that is brought to the cache ahead of its use, if there is one.
+  mlir::Value ahead;
   /// The number of steps.
   mlir::Value steps;
   /// f32.

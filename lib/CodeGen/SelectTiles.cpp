@@ -13,8 +13,9 @@ using namespace mlsys;
 
 /// Up to this many rows are one row block: every weight is then read once.
 static constexpr int64_t maxSmallRows = 32;
-/// Rows of a block at most: then weights come from memory once for so many rows.
-static constexpr int64_t maxBlockRows = 96;
+/// Rows of a block at most: then weights come from memory once for so many rows. Where blocks of K
+/// follow each other, all of a row is read for every panel, and fewer rows stay in the cache.
+static constexpr int64_t maxBlockRows = 128, maxBlockedRows = 96;
 /// A page of memory: rows this far apart fall into the same set of the L1 cache.
 static constexpr int64_t pageBytes = 4096;
 
@@ -86,7 +87,7 @@ DotTiles mlsys::selectDotTiles(const DotShape &shape, const CpuTarget &target) {
         evenBlock(shape.contracted, target.l2Bytes / 8 / (panelColumns * rhsBytes));
   bool blocked = tiles.contractedBlock < shape.contracted;
   int64_t fitting = std::max(maxRows, target.l2Bytes / 2 / (tiles.lhsStride * lhsBytes));
-  int64_t limit = std::min<int64_t>({blocked ? maxBlockRows : fitting, maxBlockRows,
+  int64_t limit = std::min<int64_t>({blocked ? maxBlockedRows : std::min(fitting, maxBlockRows),
                                      std::max(shape.rows, maxRows)});
   // The register tile and block that leave the last worker the least to do.
   double best = 0;
@@ -106,11 +107,13 @@ DotTiles mlsys::selectDotTiles(const DotShape &shape, const CpuTarget &target) {
     }
   tiles.oneRowBlock = shape.rowsKnown && shape.rows == tiles.rowBlock;
   int64_t blocks = llvm::divideCeil(shape.rows, tiles.rowBlock);
-  // Enough tasks that no worker waits long for the last one.
+  // Enough tasks that no worker waits long for the last one, and that all have some where the rows
+  // turn out to be few.
   constexpr int64_t tasksPerThread = 4;
   int64_t panels = llvm::divideCeil(shape.columns, panelColumns);
   tiles.columnParts = std::clamp<int64_t>(
-      llvm::divideCeil(target.threads * tasksPerThread, blocks), 1, panels);
+      llvm::divideCeil(target.threads * tasksPerThread, blocks),
+      std::min(shape.rowsKnown ? 1 : target.threads, panels), panels);
   return tiles;
 }
 

@@ -14,7 +14,7 @@
 //
 // Tile sizes come from a rule, or from a table that was measured for the instruction set.
 
-// RULE: kernel.tiles = "dot rows=256? columns=64 contracted=128 dots=1 lhs=bf16 rhs=bf16: rows=8 vectors=2 row_block=64 contracted_block=128
+// RULE: kernel.tiles = "dot rows=256? columns=64 contracted=128 dots=1 lhs=bf16 rhs=bf16: rows=8 vectors=2 row_block=128 contracted_block=128
 // TABLE: kernel.tiles = "{{.*}}: rows=8 vectors=2 row_block=64 contracted_block=64 unroll=4 prefetch=0 column_parts=1"
 // OTHER: kernel.tiles = "{{.*}} contracted_block=128 {{.*}}"
 // TRY: kernel.tiles = "{{.*}}: rows=1 vectors=2
