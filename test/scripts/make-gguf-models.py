@@ -87,6 +87,12 @@ MODELS = {
         vocab_size=s.vocab, hidden_size=s.hidden, num_hidden_layers=s.layers,
         num_attention_heads=s.heads, num_kv_heads=s.kv_heads, new_decoder_architecture=True,
         bias=False, alibi=False)), [Type.BF16]),
+    "bloom": (Arch.BLOOM, family("BloomForCausalLM", lambda s: dict(
+        vocab_size=s.vocab, hidden_size=s.hidden, n_layer=s.layers, n_head=2,
+        tie_word_embeddings=False)), [Type.BF16]),
+    "mpt": (Arch.MPT, family("MptForCausalLM", lambda s: dict(
+        vocab_size=s.vocab, d_model=s.hidden, n_layers=s.layers, n_heads=s.heads, max_seq_len=s.positions,
+        attn_config={"clip_qkv": 1.5})), [Type.BF16]),
     "bert": (Arch.BERT, Family("BertModel", bert_like, kind="encoder"), [Type.BF16]),
 }
 
@@ -180,7 +186,7 @@ def metadata(writer, arch, config):
     head_dim = getattr(config, "head_dim", None) or hidden // heads
     ropes = getattr(config, "rope_parameters", None) or {}
     ropes = ropes.get("full_attention", ropes)
-    writer.add_context_length(config.max_position_embeddings)
+    writer.add_context_length(read("max_position_embeddings", "max_seq_len") or SHAPE.positions)
     writer.add_embedding_length(hidden)
     writer.add_block_count(config.num_hidden_layers)
     writer.add_feed_forward_length(read("intermediate_size", "ffn_hidden_size", "n_inner") or 4 * hidden)
@@ -220,6 +226,9 @@ def metadata(writer, arch, config):
         writer.add_parallel_residual(config.use_parallel_residual)
     if arch == Arch.FALCON:
         writer.add_tensor_data_layout("jploski")
+    if arch == Arch.MPT:
+        writer.add_clamp_kqv(config.attn_config.clip_qkv)
+        writer.add_max_alibi_bias(config.attn_config.alibi_bias_max)
     if arch == Arch.COMMAND_R:
         writer.add_logit_scale(config.logit_scale)
         writer.add_rope_scaling_type(gguf.RopeScalingType.NONE)
@@ -248,6 +257,8 @@ def tensors(arch, config, stored):
             weight = weight + 1
         if arch == Arch.GPT2 and name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")):
             weight = weight.T
+        if arch == Arch.BLOOM:
+            name = name.removeprefix("transformer.")
         if "query_key_value" in name:
             weight = split_groups(weight, config)
         if name.endswith(("experts.gate_up_proj", "experts.down_proj")):
