@@ -143,6 +143,7 @@ static StringRef expressionOf(Operation *op) {
       .Case("math.absf", "abs($0)")
       .Case("math.floor", "floor($0)")
       .Case("math.ceil", "ceil($0)")
+      .Case("math.roundeven", "roundeven($0)")
       .Case("math.fma", "fma($0, $1, $2)")
       .Default("");
 }
