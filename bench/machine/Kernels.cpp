@@ -180,9 +180,9 @@ MLSYS_BF16 static float dot512(const Task &) {
 #define MLSYS_INTEGER_PRODUCTS(vector, zero, add)                                                                      \
   vector a = zero, b = zero, s0 = a, s1 = a, s2 = a, s3 = a, s4 = a, s5 = a, s6 = a, s7 = a, s8 = a, s9 = a, s10 = a,  \
          s11 = a;                                                                                                      \
-  /* Not known to the compiler. */                                                                                     \
-  __asm__ volatile("" : "+v"(a), "+v"(b));                                                                             \
   for (long i = 0; i < rounds; ++i) {                                                                                  \
+    /* Not known to the compiler, nor the same each time: nothing moves out of the loop. */                            \
+    __asm__ volatile("" : "+v"(a), "+v"(b));                                                                           \
     s0 = add(s0, a, b), s1 = add(s1, a, b), s2 = add(s2, a, b), s3 = add(s3, a, b);                                    \
     s4 = add(s4, a, b), s5 = add(s5, a, b), s6 = add(s6, a, b), s7 = add(s7, a, b);                                    \
     s8 = add(s8, a, b), s9 = add(s9, a, b), s10 = add(s10, a, b), s11 = add(s11, a, b);                                \

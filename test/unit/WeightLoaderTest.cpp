@@ -362,10 +362,11 @@ TEST(WeightLoader, RandomNumbers) {
   EXPECT_NEAR(total / 64064, 0.0, 1.5);
   EXPECT_EQ(*std::max_element(bytes.begin(), bytes.end()), 127);
   EXPECT_EQ(*std::min_element(bytes.begin(), bytes.end()), -127);
+  std::vector<float> elements(bytes.begin(), bytes.end());
   loading.panels(32, 4);
   std::vector<int8_t> packed = loading.loadAs<int8_t>();
   for (size_t i = 0; i < packed.size(); ++i)
-    ASSERT_EQ(packed[i], panelElement(bytes, 64, 1001, 32, 4, static_cast<int64_t>(i)));
+    ASSERT_EQ(packed[i], panelElement(elements, 64, 1001, 32, 4, static_cast<int64_t>(i)));
 }
 
 TEST(WeightLoader, BadFiles) {
