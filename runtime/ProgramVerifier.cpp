@@ -298,9 +298,10 @@ static void checkSource(const Program &program, const Constant &constant, const 
   std::span<const int64_t> stored = values(source.shape());
   uint64_t storedBytes = tensorBytes(source.dtype(), stored);
   if (source.file() == -2) {
-    bool isFloat = constant.dtype() == DType::F16 || constant.dtype() == DType::BF16 ||
-                   constant.dtype() == DType::F32 || constant.dtype() == DType::F64;
-    check(isFloat && std::ranges::equal(stored, values(constant.shape())), subject, "wrong random source");
+    bool isKnown = constant.dtype() == DType::F16 || constant.dtype() == DType::BF16 ||
+                   constant.dtype() == DType::F32 || constant.dtype() == DType::F64 ||
+                   constant.dtype() == DType::I8;
+    check(isKnown && std::ranges::equal(stored, values(constant.shape())), subject, "wrong random source");
     return;
   }
   check(source.bytes() == storedBytes, subject,

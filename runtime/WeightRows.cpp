@@ -143,8 +143,8 @@ RowReader::RowReader(const Constant &constant, const WeightFiles &files)
   }
   const auto &sources = *constant.sources();
   if (sources.size() == 1 && WeightFiles::isRandom(*sources[0])) {
-    if (!isFloatDType(to))
-      throw Error("{} is {}, but random numbers need a floating-point type",
+    if (!isFloatDType(to) && to != DType::I8)
+      throw Error("{} is {}, but random numbers are floating-point or i8",
                   constantName(constant), dtypeName(to));
     random = sources[0];
     return;
@@ -211,7 +211,11 @@ void RowReader::readRandom(int64_t first, int64_t count, float *scratch, std::by
     uint64_t bits = mix(random->random_seed(), static_cast<uint64_t>(first + i));
     float unit = static_cast<float>(static_cast<int64_t>(bits >> 40) - (1 << 23)) * 0x1p-23f;
     scratch[i] = mean + spread * unit;
+    if (to == DType::I8)
+      out[i] = static_cast<std::byte>(static_cast<int8_t>(unit * 128));
   }
+  if (to == DType::I8)
+    return;
   convertFromF32(to, scratch, out, count);
 }
 

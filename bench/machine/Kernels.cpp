@@ -42,6 +42,8 @@ static float copyAny(const Task &task) {
 #define MLSYS_AVX2 __attribute__((target("avx2,fma")))
 #define MLSYS_AVX512 __attribute__((target("avx512f")))
 #define MLSYS_BF16 __attribute__((target("avx512f,avx512bf16")))
+#define MLSYS_VNNI __attribute__((target("avx512f,avx512vnni")))
+#define MLSYS_AVX512BW __attribute__((target("avx512f,avx512bw")))
 
 MLSYS_AVX2 static float lanes(__m256 value) {
   float parts[8], sum = 0;
@@ -174,9 +176,44 @@ MLSYS_BF16 static float dot512(const Task &) {
   return lanes512(s0 + s1 + s2 + s3 + s4 + s5 + s6 + s7 + s8 + s9 + s10 + s11);
 }
 
+/// Sums of twelve, as above.
+#define MLSYS_INTEGER_PRODUCTS(vector, zero, add)                                                                      \
+  vector a = zero, b = zero, s0 = a, s1 = a, s2 = a, s3 = a, s4 = a, s5 = a, s6 = a, s7 = a, s8 = a, s9 = a, s10 = a,  \
+         s11 = a;                                                                                                      \
+  for (long i = 0; i < rounds; ++i) {                                                                                  \
+    /* Not known to the compiler, nor the same each time: nothing moves out of the loop. */                            \
+    __asm__ volatile("" : "+v"(a), "+v"(b));                                                                           \
+    s0 = add(s0, a, b), s1 = add(s1, a, b), s2 = add(s2, a, b), s3 = add(s3, a, b);                                    \
+    s4 = add(s4, a, b), s5 = add(s5, a, b), s6 = add(s6, a, b), s7 = add(s7, a, b);                                    \
+    s8 = add(s8, a, b), s9 = add(s9, a, b), s10 = add(s10, a, b), s11 = add(s11, a, b);                                \
+    __asm__ volatile("" : "+v"(s0), "+v"(s1), "+v"(s2), "+v"(s3), "+v"(s4), "+v"(s5));                                 \
+    __asm__ volatile("" : "+v"(s6), "+v"(s7), "+v"(s8), "+v"(s9), "+v"(s10), "+v"(s11));                               \
+  }
+
+MLSYS_VNNI static float bytes512(const Task &) {
+  MLSYS_INTEGER_PRODUCTS(__m512i, _mm512_set1_epi32(0x01010101), _mm512_dpbusd_epi32)
+  return lanes512(_mm512_cvtepi32_ps(s0 + s1 + s2 + s3 + s4 + s5 + s6 + s7 + s8 + s9 + s10 + s11));
+}
+
+/// Widened to 16 bits.
+MLSYS_AVX512BW static inline __m512i addPairs512(__m512i sum, __m512i a, __m512i b) {
+  return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b));
+}
+MLSYS_AVX512BW static float pairs512(const Task &) {
+  MLSYS_INTEGER_PRODUCTS(__m512i, _mm512_set1_epi32(0x00010001), addPairs512)
+  return lanes512(_mm512_cvtepi32_ps(s0 + s1 + s2 + s3 + s4 + s5 + s6 + s7 + s8 + s9 + s10 + s11));
+}
+MLSYS_AVX2 static inline __m256i addPairs256(__m256i sum, __m256i a, __m256i b) {
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
+}
+MLSYS_AVX2 static float pairs256(const Task &) {
+  MLSYS_INTEGER_PRODUCTS(__m256i, _mm256_set1_epi32(0x00010001), addPairs256)
+  return lanes(_mm256_cvtepi32_ps(s0 + s1 + s2 + s3 + s4 + s5 + s6 + s7 + s8 + s9 + s10 + s11));
+}
+
 /// Four tiles of sums, two of each side, as a product of 32x32 has them. In assembly: compilers
 /// keep no order between tile instructions and stores to the memory that they read.
-static float amxProducts(const Task &task) {
+template <bool bytes> static float amxProducts(const Task &task) {
   struct alignas(64) {
     unsigned char palette = 1, start = 0, reserved[14] = {};
     unsigned short columnBytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
@@ -192,9 +229,14 @@ static float amxProducts(const Task &task) {
                    "r"(stride)
                    : "memory");
   for (long i = 0; i < rounds / 8; ++i)
-    __asm__ volatile("tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n tdpbf16ps %%tmm7, %%tmm4, %%tmm1\n"
-                     "tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n tdpbf16ps %%tmm7, %%tmm5, %%tmm3\n" ::
-                         : "memory");
+    if constexpr (bytes)
+      __asm__ volatile("tdpbssd %%tmm6, %%tmm4, %%tmm0\n tdpbssd %%tmm7, %%tmm4, %%tmm1\n"
+                       "tdpbssd %%tmm6, %%tmm5, %%tmm2\n tdpbssd %%tmm7, %%tmm5, %%tmm3\n" ::
+                           : "memory");
+    else
+      __asm__ volatile("tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n tdpbf16ps %%tmm7, %%tmm4, %%tmm1\n"
+                       "tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n tdpbf16ps %%tmm7, %%tmm5, %%tmm3\n" ::
+                           : "memory");
   __asm__ volatile("tilestored %%tmm0, (%0,%1,1)\n tilerelease\n" ::"r"(result), "r"(stride)
                    : "memory");
   return result[0];
@@ -211,17 +253,24 @@ std::vector<Loop> mlsys::bench::availableLoops() {
              {"copy", copy512, 2, 0},
              {"copy_non_temporal", stream512, 2, 0},
              {"write_non_temporal", write512, 1, 0},
-             {"f32_fma", fma512, 0, sums * 32}};
+             {"f32_fma", fma512, 0, sums * 32},
+             {"i8_pairs", pairs512, 0, sums * 64}};
   else if (rt::cpuSupports("x86-64-v3"))
     loops = {{"read", read256, 1, 0},
              {"copy", copy256, 2, 0},
              {"copy_non_temporal", stream256, 2, 0},
              {"write_non_temporal", write256, 1, 0},
-             {"f32_fma", fma256, 0, sums * 16}};
-  if (rt::cpuSupports("avx512bf16"))
+             {"f32_fma", fma256, 0, sums * 16},
+             {"i8_pairs", pairs256, 0, sums * 32}};
+  if (rt::cpuSupports("avx512bf16")) {
     loops.push_back({"bf16_dot", dot512, 0, sums * 64});
-  if (rt::cpuSupports("amx"))
-    loops.push_back({"amx_bf16", amxProducts, 0, double(rounds / 8) * 4 * 2 * 16 * 16 * 32});
+    loops.push_back({"i8_dot", bytes512, 0, sums * 128});
+  }
+  if (rt::cpuSupports("amx")) {
+    double tiles = double(rounds / 8) * 4 * 2 * 16 * 16;
+    loops.push_back({"amx_bf16", amxProducts<false>, 0, tiles * 32});
+    loops.push_back({"amx_i8", amxProducts<true>, 0, tiles * 64});
+  }
 #endif
   if (loops.empty())
     loops = {{"read", readAny, 1, 0}, {"copy", copyAny, 2, 0}};

@@ -19,7 +19,8 @@ struct Task {
 
 /// A loop for one thread.
 struct Loop {
-  /// "read", "copy", "copy_non_temporal", "write_non_temporal", "f32_fma", "bf16_dot", "amx_bf16".
+  /// "read", "copy", "copy_non_temporal", "write_non_temporal", "f32_fma", "bf16_dot", "amx_bf16",
+  /// "i8_dot", "i8_pairs" (widened to 16 bits), "amx_i8".
   std::string name;
   /// Does the work once. The result depends on all of it.
   float (*run)(const Task &task);

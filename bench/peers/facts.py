@@ -77,4 +77,5 @@ def limits(samples):
 
     f32 = median("f32_fma")
     return {"read": median("read"), "copy": max(median("copy"), median("copy_non_temporal")),
-            "f32": f32, "bf16": max(median("amx_bf16"), median("bf16_dot"), f32)}
+            "f32": f32, "bf16": max(median("amx_bf16"), median("bf16_dot"), f32),
+            "i8": max(median("amx_i8"), median("i8_dot"), median("i8_pairs"))}

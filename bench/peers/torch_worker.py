@@ -71,7 +71,14 @@ class Torch:
         return lambda: repeated(lambda: function(*inputs))
 
     def gemm(self, work):
-        shape, dtype = work["shape"], DTYPES[work["dtype"]]
+        shape = work["shape"]
+        if work["dtype"] == "i8":
+            generator = torch.Generator().manual_seed(1)
+            a, w = (torch.randint(-127, 128, (rows, shape["K"]), dtype=torch.int8, generator=generator)
+                    for rows in (shape["M"], shape["N"]))
+            function = self.wrap(torch._int_mm, dynamic=False)
+            return lambda: repeated(lambda: function(a, w.t()))
+        dtype = DTYPES[work["dtype"]]
         a = torch.randn(shape["M"], shape["K"]).to(dtype)
         function = self.wrap(Linear(shape["N"], shape["K"], dtype).eval(), dynamic=False)
         return lambda: repeated(lambda: function(a))

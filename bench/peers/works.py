@@ -88,7 +88,7 @@ def pointwise_works(rows=4096, columns=4096):
 
 def gemm_works():
     works = []
-    for dtype in ("f32", "bf16"):
+    for dtype in ("f32", "bf16", "i8"):
         for m, n, k, name in ((2048, 2048, 2048, "gemm_2048"), (512, 8192, 2048, "gemm_8192x2048")):
             flops = 2 * m * n * k
             works.append(Work(f"gemm-{m}x{n}x{k}-{dtype}", "gemm", "gemm", dtype, "TFLOP/s",

@@ -78,8 +78,7 @@ Value DotLowering::lhsInPlace() {
     return {};
   Value buffer = kernel.bufferOf(argument);
   Type element = cast<MemRefType>(buffer.getType()).getElementType();
-  Type wanted = readsBf16() ? Type(b.getBF16Type()) : Type(b.getF32Type());
-  if (element != wanted || structure.contracted % (readsBf16() ? 2 : 1) != 0)
+  if (element != leftType() || structure.contracted % leftStep() != 0)
     return {};
   // AMX computes whole tiles of rows, which only scratch has.
   if (tiles.product == CpuProduct::Amx)
@@ -123,6 +122,9 @@ void DotLowering::emitRowBlock(Value rowBlock, Value firstBlock, Value endBlock)
   }
   if (!inPlace)
     emitPrologue(block);
+  else
+    loop(constant(0), block.rows, 1,
+         [&](Value local) { emitRowStart(math.mul(math.add(block.firstRow, local), lhsStride), local); });
   emitColumnBlocks(block, firstBlock, endBlock);
 }
 

@@ -6,6 +6,7 @@
 
 #include "CpuDotTiles.h"
 
+#include "CpuIntegerSteps.h"
 #include "CpuLoops.h"
 #include "CpuMicroKernel.h"
 #include "RowReductions.h"
@@ -27,6 +28,8 @@ using namespace mlsys::graph;
 
 /// Rows that the AMX register tile covers.
 static constexpr int64_t amxRows = 32;
+/// Bytes of K that an AMX tile holds.
+static constexpr int64_t amxBytes = 64;
 
 static int64_t pairOf(Type rhsType) { return getPanelPair(rhsType); }
 
@@ -47,13 +50,15 @@ void CpuDotTiles::loop(Value begin, Value end, int64_t step,
 //===----------------------------------------------------------------------===//
 
 LogicalResult CpuDotTiles::checkTypes() {
-  auto supported = [](Type type) { return type.isF32() || type.isBF16() || type.isF16(); };
+  auto supported = [](Type type) {
+    return type.isF32() || type.isBF16() || type.isF16() || type.isInteger(8);
+  };
   for (const DotGroup &group : structure.groups)
     for (Operation *dot : group.dots)
       for (Value operand : {getLeft(dot), getRight(dot)})
         if (Type type = getElementTypeOrSelf(operand.getType()); !supported(type))
           return dot->emitOpError("has elements of type ")
-                 << type << "; the CPU multiplies f32, f16 and bf16";
+                 << type << "; the CPU multiplies f32, f16, bf16 and i8";
   return success();
 }
 
@@ -89,10 +94,23 @@ int64_t CpuDotTiles::scratchRows() const {
                                           : tiles.rowBlock;
 }
 
+bool CpuDotTiles::isInteger() const { return isa<IntegerType>(getElementTypeOrSelf(structure.lhs.getType())); }
+
+Type CpuDotTiles::leftType() const {
+  if (isInteger())
+    return tiles.product == CpuProduct::Widened ? b.getI16Type() : b.getI8Type();
+  return readsBf16() ? Type(b.getBF16Type()) : Type(b.getF32Type());
+}
+
+Type CpuDotTiles::sumType() const { return isInteger() ? Type(b.getI32Type()) : Type(b.getF32Type()); }
+
 void CpuDotTiles::allocLhs() {
   lhsStride = tiles.lhsStride;
-  lhs = kernel.allocScratch(scratchRows() * lhsStride,
-                            readsBf16() ? Type(b.getBF16Type()) : Type(b.getF32Type()));
+  lhs = kernel.allocScratch(scratchRows() * lhsStride, leftType());
+}
+
+int64_t CpuDotTiles::firstByteDot() const {
+  return tiles.product == CpuProduct::Amx ? structure.contracted / amxBytes * amxBytes : 0;
 }
 
 /// With few rows the weights come from memory, and short panels of several weights in turn
@@ -135,7 +153,10 @@ void CpuDotTiles::planGroups() {
   }
   // The groups take turns with the same tiles.
   while (sums.size() < mostDots)
-    sums.push_back(kernel.allocScratch(scratchRows() * mostColumns, b.getF32Type()));
+    sums.push_back(kernel.allocScratch(scratchRows() * mostColumns, sumType()));
+  bool isUnsigned = getElementTypeOrSelf(structure.lhs.getType()).isUnsignedInteger();
+  if (isInteger() && !isUnsigned && tiles.product != CpuProduct::Widened && firstByteDot() < structure.contracted)
+    rowStarts = kernel.allocScratch(scratchRows(), sumType());
 }
 
 //===----------------------------------------------------------------------===//
@@ -163,6 +184,8 @@ void CpuDotTiles::emitRegisterTiles(Value rhs, Value rhsOffset, Value sum, Value
   micro.rhsType = rhsType;
   micro.pair = pairOf(rhsType);
   micro.bf16Dot = readsBf16();
+  micro.byteDot = isInteger() && tiles.product != CpuProduct::Widened;
+  micro.unsignedLhs = getElementTypeOrSelf(structure.lhs.getType()).isUnsignedInteger();
   micro.unroll = tiles.unroll;
   micro.prefetchBytes = tiles.prefetchBytes;
   int64_t groupRows = tiles.product == CpuProduct::Amx ? 8 : tiles.rows;
@@ -199,6 +222,10 @@ void CpuDotTiles::emitRegisterTiles(Value rhs, Value rhsOffset, Value sum, Value
           math.add(math.add(math.mul(local, group.columnBlock), column), first);
       operands.tileStride = group.columnBlock;
       operands.accumulate = contraction.accumulate;
+      if (contraction.start) {
+        operands.rowStarts = rowStarts;
+        operands.firstRow = local;
+      }
       emitMicroKernel(b, loc, micro, operands);
     }
   });
@@ -209,14 +236,17 @@ void CpuDotTiles::emitBlocksOfK(Value rhs, Value rhsOffset, Value sum, Value col
   int64_t contracted = structure.contracted, step = tiles.contractedBlock;
   if (step >= contracted)
     return emitRegisterTiles(rhs, rhsOffset, sum, column, group, block,
-                             {constant(0), contracted, /*accumulate=*/false});
+                             {constant(0), contracted, /*accumulate=*/false, /*start=*/true});
   // All blocks add to the tile, so that they share their code.
-  Value zero = arith::ConstantOp::create(
-      b, loc, b.getZeroAttr(VectorType::get(tiles.width, b.getF32Type())));
+  auto vectorType = VectorType::get(tiles.width, sumType());
+  Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(vectorType));
   loop(constant(0), block.rows, 1, [&](Value local) {
-    Value place = math.add(math.mul(local, group.columnBlock), column);
+    Value place = math.add(math.mul(local, group.columnBlock), column), start = zero;
+    if (rowStarts)
+      start = vector::BroadcastOp::create(b, loc, vectorType,
+                                          memref::LoadOp::create(b, loc, rowStarts, local).getResult());
     for (int64_t first = 0; first < panelColumns; first += tiles.width)
-      vector::StoreOp::create(b, loc, zero, sum, math.add(place, first));
+      vector::StoreOp::create(b, loc, start, sum, math.add(place, first));
   });
   int64_t whole = contracted / step * step;
   loop(constant(0), constant(whole), step, [&](Value first) {
@@ -231,16 +261,18 @@ void CpuDotTiles::emitBlocksOfK(Value rhs, Value rhsOffset, Value sum, Value col
 /// too, from whatever scratch holds, and not used.
 void CpuDotTiles::emitAmxTiles(Value rhs, Value rhsOffset, Value sum, Value column,
                                const Group &group, const Block &block) {
-  constexpr int64_t tileRows = 16, tileContracted = 32;
-  auto sumType = amx::TileType::get({tileRows, tileRows}, b.getF32Type());
-  auto operandType = amx::TileType::get({tileRows, tileContracted}, b.getBF16Type());
-  int64_t pairRow = panelColumns * 2;
+  constexpr int64_t tileRows = 16;
+  int64_t pair = isInteger() ? 4 : 2, tileContracted = tileRows * pair;
+  auto resultType = amx::TileType::get({tileRows, tileRows}, sumType());
+  auto operandType = amx::TileType::get({tileRows, tileContracted}, leftType());
+  bool isUnsigned = getElementTypeOrSelf(structure.lhs.getType()).isUnsignedInteger();
+  int64_t pairRow = panelColumns * pair;
   Value left = asMatrix(lhs, lhsStride), right = asMatrix(rhs, pairRow);
   Value result = asMatrix(sum, group.columnBlock);
   Value rhsRow = math.div(rhsOffset, pairRow);
   int64_t whole = structure.contracted / tileContracted * tileContracted;
   loop(constant(0), block.rows, amxRows, [&](Value local) {
-    Value zero = amx::TileZeroOp::create(b, loc, sumType);
+    Value zero = amx::TileZeroOp::create(b, loc, resultType);
     SmallVector<Value> rows{local, math.add(local, tileRows)};
     SmallVector<Value> columns{constant(0), constant(pairRow / 2)};
     auto steps = scf::ForOp::create(b, loc, constant(0), constant(whole), constant(tileContracted),
@@ -249,16 +281,20 @@ void CpuDotTiles::emitAmxTiles(Value rhs, Value rhsOffset, Value sum, Value colu
       OpBuilder::InsertionGuard guard(b);
       b.setInsertionPointToStart(steps.getBody());
       Value step = steps.getInductionVar();
-      Value panelRow = math.add(rhsRow, math.div(step, 2));
+      Value panelRow = math.add(rhsRow, math.div(step, pair));
       SmallVector<Value> a, w, next;
       for (Value row : rows)
         a.push_back(amx::TileLoadOp::create(b, loc, operandType, left, ValueRange{row, step}));
       for (Value first : columns)
         w.push_back(
             amx::TileLoadOp::create(b, loc, operandType, right, ValueRange{panelRow, first}));
-      for (int64_t tile = 0; tile < 4; ++tile)
-        next.push_back(amx::TileMulFOp::create(b, loc, sumType, a[tile / 2], w[tile % 2],
-                                               steps.getRegionIterArg(tile)));
+      for (int64_t tile = 0; tile < 4; ++tile) {
+        Value left = a[tile / 2], right = w[tile % 2], sums = steps.getRegionIterArg(tile);
+        next.push_back(isInteger() ? amx::TileMulIOp::create(b, loc, resultType, left, right, sums, isUnsigned,
+                                                             /*isZextRhs=*/false)
+                                         .getResult()
+                                   : amx::TileMulFOp::create(b, loc, resultType, left, right, sums).getResult());
+      }
       scf::YieldOp::create(b, loc, next);
     }
     for (int64_t tile = 0; tile < 4; ++tile)
@@ -268,7 +304,7 @@ void CpuDotTiles::emitAmxTiles(Value rhs, Value rhsOffset, Value sum, Value colu
   });
   if (whole != structure.contracted)
     emitRegisterTiles(rhs, rhsOffset, sum, column, group, block,
-                      {constant(whole), structure.contracted - whole, /*accumulate=*/true});
+                      {constant(whole), structure.contracted - whole, /*accumulate=*/true, /*start=*/true});
 }
 
 Value CpuDotTiles::emitPackedPanel(const Group &group, Operation *dot, Value panel) {
@@ -290,10 +326,9 @@ Value CpuDotTiles::emitPackedPanel(const Group &group, Operation *dot, Value pan
                               constant(pair), math.mod(k, pair));
       memref::StoreOp::create(b, loc, element, packed, place);
     });
-    if (contracted % pair != 0) {
+    for (int64_t last = contracted % pair; last != 0 && last < pair; ++last) {
       Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
-      Value place = math.add(math.mul(column, pair),
-                             contracted / pair * panelColumns * pair + contracted % pair);
+      Value place = math.add(math.mul(column, pair), contracted / pair * panelColumns * pair + last);
       memref::StoreOp::create(b, loc, zero, packed, place);
     }
   });
@@ -407,14 +442,33 @@ void CpuDotTiles::emitLeftRow(Value row, Value local) {
   emitColumns(kernel, math, constant(0), contracted, width, [&](Value column, int64_t width) {
     Value linear = math.join(row, contracted, column);
     Value element = emitter.emit(structure.lhs, emitter.delinearize(linear, structure.lhs), width);
-    emitter.store(element, lhs, math.add(base, column));
+    emitter.store(toLeftType(element), lhs, math.add(base, column));
   });
-  // The other half of the last pair.
-  if (structure.contracted % 2 != 0) {
-    Type type = cast<MemRefType>(lhs.getType()).getElementType();
-    Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
-    memref::StoreOp::create(b, loc, zero, lhs, math.add(base, structure.contracted));
+  // The rest of the last step.
+  for (int64_t k = structure.contracted; k % (isInteger() ? 4 : 2) != 0; ++k) {
+    Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(leftType()));
+    memref::StoreOp::create(b, loc, zero, lhs, math.add(base, k));
   }
+  emitRowStart(base, local);
+}
+
+Value CpuDotTiles::toLeftType(Value element) {
+  if (!isInteger() || tiles.product != CpuProduct::Widened)
+    return element;
+  auto vector = dyn_cast<VectorType>(element.getType());
+  Type wide = vector ? Type(VectorType::get(vector.getShape(), leftType())) : leftType();
+  if (getElementTypeOrSelf(structure.lhs.getType()).isUnsignedInteger())
+    return arith::ExtUIOp::create(b, loc, wide, element);
+  return arith::ExtSIOp::create(b, loc, wide, element);
+}
+
+void CpuDotTiles::emitRowStart(Value base, Value local) {
+  if (!rowStarts)
+    return;
+  int64_t first = firstByteDot();
+  Value sum = emitByteSum(b, loc, lhs, math.add(base, first), structure.contracted - first);
+  Value factor = arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(-128));
+  memref::StoreOp::create(b, loc, arith::MulIOp::create(b, loc, sum, factor).getResult(), rowStarts, local);
 }
 
 void CpuDotTiles::forEachSlot(llvm::function_ref<void(Value, Value, Value)> body) {

@@ -54,7 +54,19 @@ protected:
   /// The tasks [firstBlock, endBlock) of the rows of `block`.
   void emitColumnBlocks(const Block &block, mlir::Value firstBlock, mlir::Value endBlock);
 
-  bool readsBf16() const { return tiles.product != CpuProduct::Fma; }
+  /// Products of i8, whose sums are i32.
+  bool isInteger() const;
+  /// The elements of left rows and of the tiles of sums.
+  mlir::Type leftType() const;
+  mlir::Type sumType() const;
+  /// Left rows that are read where they are have a multiple of so many elements.
+  int64_t leftStep() const { return isInteger() ? 4 : readsBf16() ? 2 : 1; }
+  bool readsBf16() const {
+    return tiles.product == CpuProduct::Bf16Dot || (tiles.product == CpuProduct::Amx && !isInteger());
+  }
+  /// Writes what the sums of row `local`, whose left side begins at element `base` of `lhs`, start
+  /// with, where that is not zero (CpuIntegerSteps.h).
+  void emitRowStart(mlir::Value base, mlir::Value local);
   /// A loop, or just its body when it is known to run once.
   void loop(mlir::Value begin, mlir::Value end, int64_t step,
             llvm::function_ref<void(mlir::Value)> body);
@@ -86,11 +98,12 @@ private:
   void emitPanels(const Group &group, const Block &block);
   void emitPanel(const Group &group, mlir::Operation *dot, mlir::Value sum, mlir::Value panel,
                  mlir::Value column, const Block &block);
-  /// A part of K: its first element, how many there are, and whether to add to the tile.
+  /// A part of K: its first element, how many there are, whether to add to the tile, and whether
+  /// sums get what their row starts with.
   struct Contraction {
     mlir::Value first;
     int64_t count;
-    bool accumulate;
+    bool accumulate, start = false;
   };
   void emitRegisterTiles(mlir::Value rhs, mlir::Value rhsOffset, mlir::Value sum,
                          mlir::Value column, const Group &group, const Block &block,
@@ -106,6 +119,10 @@ private:
   void emitOutputs(const Group &group, mlir::Value row, mlir::Value column, int64_t width);
 
   bool isPacked(mlir::Operation *dot);
+  /// The elements of K that vpdpbusd multiplies begin here: AMX takes the others.
+  int64_t firstByteDot() const;
+  /// An element or a vector in the type of left rows.
+  mlir::Value toLeftType(mlir::Value element);
   int64_t panelsAtOnce(const graph::DotGroup &group);
   /// Rows that tiles in scratch have room for.
   int64_t scratchRows() const;
@@ -114,6 +131,8 @@ private:
 
   /// The sums of each dot of a group: rows x the group's column block.
   llvm::SmallVector<mlir::Value> sums;
+  /// What the sums of each row of the block start with; null: with zero.
+  mlir::Value rowStarts;
   /// Where a panel of a right side that is not a constant is put.
   llvm::DenseMap<mlir::Type, mlir::Value> packScratch;
   /// While an epilogue is emitted: the row among those of the block.

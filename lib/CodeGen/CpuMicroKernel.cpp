@@ -6,6 +6,8 @@
 
 #include "CpuMicroKernel.h"
 
+#include "CpuIntegerSteps.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -40,7 +42,8 @@ public:
   MicroKernelEmitter(OpBuilder &builder, Location loc, const MicroKernel &kernel,
                      const MicroOperands &operands)
       : b(builder), loc(loc), kernel(kernel), operands(operands),
-        vectorType(VectorType::get(kernel.width, builder.getF32Type())) {}
+        vectorType(VectorType::get(
+            kernel.width, kernel.isInteger() ? Type(builder.getI32Type()) : Type(builder.getF32Type()))) {}
 
   void emit();
 
@@ -81,10 +84,18 @@ SmallVector<Value> MicroKernelEmitter::initialSums() {
           b, loc, vectorType,
           memref::LoadOp::create(b, loc, operands.rowFactors, indexAdd(b, loc, operands.firstRow, row))
               .getResult());
+    Value start;
+    if (operands.rowStarts)
+      start = vector::BroadcastOp::create(
+          b, loc, vectorType,
+          memref::LoadOp::create(b, loc, operands.rowStarts, indexAdd(b, loc, operands.firstRow, row))
+              .getResult());
     for (int64_t vector = 0; vector < kernel.vectors; ++vector) {
       Value sum = zero;
       if (!sum)
         sum = vector::LoadOp::create(b, loc, vectorType, operands.tile, tileIndex(row, vector));
+      if (start)
+        sum = arith::AddIOp::create(b, loc, sum, start);
       sums.push_back(factor ? arith::MulFOp::create(b, loc, sum, factor).getResult() : sum);
     }
   }
@@ -169,6 +180,8 @@ void MicroKernelEmitter::emitStep(Value step, int64_t offset, MutableArrayRef<Va
     loaded.push_back(vector::LoadOp::create(
         b, loc, loadType, operands.rhs,
         indexAdd(b, loc, rhsIndex, vector * kernel.width * kernel.pair)));
+  if (kernel.isInteger())
+    return emitIntegerStep(b, loc, kernel, operands, lhsIndex, loaded, sums);
   if (kernel.bf16Dot) {
     for (int64_t row = 0; row < kernel.rows; ++row) {
       Value lhs = broadcastRow(lhsIndex, row, 0);

@@ -15,7 +15,7 @@
 namespace mlsys {
 
 /// The shape of a register tile and how its operands are stored. The left side
-/// holds rows along K, bf16 for the dot instruction and f32 otherwise; the right side
+/// holds rows along K, bf16 for the dot instruction and f32 otherwise (integers: CpuIntegerSteps.h); the right side
 /// holds for each step of `pair` elements of K all columns, the elements of a pair together.
 struct MicroKernel {
   int64_t rows = 1, vectors = 1, width = 8;
@@ -23,6 +23,8 @@ struct MicroKernel {
   int64_t pair = 1;
   /// Use the bf16 dot product instruction (needs pair 2).
   bool bf16Dot = false;
+  /// Of i8: use vpdpbusd (the left side is i8 or ui8, otherwise i16); the left side is unsigned.
+  bool byteDot = false, unsignedLhs = false;
   /// Steps per iteration of the loop.
   int64_t unroll = 1;
   /// How far ahead of the loads the right side is prefetched; 0: not at all.
@@ -32,6 +34,7 @@ struct MicroKernel {
   int64_t aheadParts = 0;
 
   int64_t columns() const { return vectors * width; }
+  bool isInteger() const { return rhsType.isInteger(8); }
 };
 
 /// Where a register tile's operands are, in elements of flat buffers.
@@ -45,7 +48,7 @@ struct MicroOperands {
   mlir::Value ahead;
   /// The number of steps.
   mlir::Value steps;
-  /// f32.
+  /// f32, or i32 for integers.
   mlir::Value tile, tileOffset;
   int64_t tileStride = 0;
   /// Add to what the tile holds.
@@ -53,6 +56,8 @@ struct MicroOperands {
   /// When not null: an f32 buffer with a factor for each row, by which what the tile holds is
   /// multiplied first; `firstRow` is the tile's first row in it.
   mlir::Value rowFactors, firstRow;
+  /// When not null: a buffer with a number for each row, which its sums have in addition.
+  mlir::Value rowStarts;
 };
 
 /// tile[r, c] (+)= sum over k of lhs[r, k] * rhs[k, c].

@@ -20,7 +20,7 @@ std::optional<CpuTarget> CpuTarget::get(llvm::StringRef isa) {
   target.vectorWidth = 16;
   if (isa == "x86-64-v4")
     return target;
-  target.bf16Dot = true;
+  target.bf16Dot = target.byteDot = true;
   if (isa == "avx512bf16")
     return target;
   target.amx = true;

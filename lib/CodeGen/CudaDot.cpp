@@ -224,7 +224,14 @@ void DotLowering::emitPrologue(kernel::ContractOp contract, Value row0) {
     width = 8;
   Value value = emitter.emit(structure.lhs, emitter.delinearize(linear, structure.lhs), width);
   Type f32 = builder.getF32Type();
-  if (!getElementTypeOrSelf(value.getType()).isF32())
+  if (Type element = typeOf(structure.lhs).getElementType(); isa<IntegerType>(element)) {
+    // Exact: the template makes bytes of them again.
+    value = arith::ExtSIOp::create(builder, loc, builder.getI32Type(), value);
+    if (element.isUnsignedInteger())
+      value = arith::AndIOp::create(builder, loc, value,
+                                    arith::ConstantOp::create(builder, loc, builder.getI32IntegerAttr(0xff)));
+    value = arith::SIToFPOp::create(builder, loc, f32, value);
+  } else if (!getElementTypeOrSelf(value.getType()).isF32())
     value = arith::TruncFOp::create(builder, loc, width == 1 ? f32 : Type(VectorType::get({width}, f32)), value);
   kernel::YieldOp::create(builder, loc, value);
 }
@@ -270,12 +277,12 @@ void DotLowering::bindSums(const DotGroup &group, Value row0, Value col0) {
       lead.pop_back();
       Value row = emitter.linearize(indices.drop_back(), getTensorType(lead, type.getElementType()));
       row = math.sub(rowList ? tileRow : row, row0);
-      Type f32 = builder.getF32Type();
+      Type sum = isa<IntegerType>(type.getElementType()) ? Type(builder.getI32Type()) : Type(builder.getF32Type());
       Value column = math.sub(indices.back(), col0);
       if (int64_t half = current->half)
         column = math.sub(column, math.mul(math.div(column, half), half - current->columns / 2));
       return kernel::TileLoadOp::create(
-          builder, loc, width == 1 ? f32 : Type(VectorType::get({width}, f32)), product,
+          builder, loc, width == 1 ? sum : Type(VectorType::get({width}, sum)), product,
           row, column);
     });
   }
@@ -420,9 +427,9 @@ void DotLowering::emitExpertTiles(const CudaDotPlan &plan, int64_t listOffset) {
 
 FailureOr<CudaDotPlan> DotLowering::planTiles() {
   Type element = typeOf(getRight(structure.groups.front().dots.front())).getElementType();
-  if (!element.isF32() && !element.isBF16() && !element.isF16())
+  if (!element.isF32() && !element.isBF16() && !element.isF16() && !element.isInteger(8))
     return kernel.fusion.emitOpError("has a dot of ") << element
-           << ", which no CUDA kernel computes: use f32, f16 or bf16";
+           << ", which no CUDA kernel computes: use f32, f16, bf16 or i8";
   CudaRows rows = getCudaRows(kernel.fusion, structure.rows);
   std::string shape = printCudaShape(structure, rows);
   int64_t count = 1;

@@ -86,7 +86,9 @@ LogicalResult CudaPrinter::printKernelOp(kernel::ContractOp op) {
   std::string config;
   for (int32_t value : op.getConfig())
     config += (config.empty() ? "" : ", ") + std::to_string(value);
-  line() << op.getMethod() << "<" << (mma ? "GemvMmaConfig<" : gemv ? "GemvConfig<" : "MatmulConfig<") << config << ">, "
+  bool bytes = op.getMethod() == "matmul_int8";
+  line() << op.getMethod() << "<"
+         << (mma ? "GemvMmaConfig<" : gemv ? "GemvConfig<" : bytes ? "Int8Config<" : "MatmulConfig<") << config << ">, "
          << *element << ">(\n";
   indent += 4;
   if (op.getLhs()) {

@@ -124,7 +124,7 @@ Value ElementMath::compare(CompareOp compare) const {
 Value ElementMath::convert(Type from, Type to) const {
   Value x = operands[0];
   Type source = getComputeType(from), target = getComputeType(to);
-  bool fromUnsigned = from.isUnsignedInteger() || from.isInteger(1);
+  bool fromUnsigned = from.isInteger(1);
   if (source == target)
     return x;
   Type result = shaped(target);
@@ -135,8 +135,20 @@ Value ElementMath::convert(Type from, Type to) const {
                  : Value(arith::TruncFOp::create(builder, loc, result, x));
     if (target.isInteger(1))
       return arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::UNE, x, real(source, 0));
-    return to.isUnsignedInteger() ? Value(arith::FPToUIOp::create(builder, loc, result, x))
-                                  : Value(arith::FPToSIOp::create(builder, loc, result, x));
+    // Narrow integers are the low bits of an i32.
+    if (target.getIntOrFloatBitWidth() >= 32)
+      return arith::FPToSIOp::create(builder, loc, result, x);
+    Value wide = arith::FPToSIOp::create(builder, loc, shaped(builder.getI32Type()), x);
+    return arith::TruncIOp::create(builder, loc, result, wide);
+  }
+  if (from.isUnsignedInteger()) {
+    // As a number of i32, whose sign is none of the byte's.
+    Type wide = builder.getI32Type();
+    x = make<arith::AndIOp>(arith::ExtSIOp::create(builder, loc, shaped(wide), x),
+                            constant(builder.getIntegerAttr(wide, 0xff)));
+    source = wide;
+    if (source == target)
+      return x;
   }
   if (isa<FloatType>(target))
     return fromUnsigned ? Value(arith::UIToFPOp::create(builder, loc, result, x))
@@ -171,6 +183,7 @@ Value ElementMath::emit() const {
       .Case<CosOp>([&](auto) { return make<math::CosOp>(operands[0]); })
       .Case<FloorOp>([&](auto) { return make<math::FloorOp>(operands[0]); })
       .Case<CeilOp>([&](auto) { return make<math::CeilOp>(operands[0]); })
+      .Case<RoundOp>([&](auto) { return make<math::RoundEvenOp>(operands[0]); })
       .Case<SigmoidOp>([&](auto) { return sigmoid(); })
       .Case<SiluOp>([&](auto) { return make<arith::MulFOp>(operands[0], sigmoid()); })
       .Case<AddOp>([&](auto) { return arithmetic<arith::AddFOp, arith::AddIOp, arith::OrIOp>(); })

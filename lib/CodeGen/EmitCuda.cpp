@@ -143,6 +143,7 @@ static StringRef expressionOf(Operation *op) {
       .Case("math.absf", "abs($0)")
       .Case("math.floor", "floor($0)")
       .Case("math.ceil", "ceil($0)")
+      .Case("math.roundeven", "roundeven($0)")
       .Case("math.fma", "fma($0, $1, $2)")
       .Default("");
 }
@@ -219,7 +220,9 @@ LogicalResult CudaPrinter::printExpression(Operation *op) {
       text += pattern[at];
   }
   // C++ computes i8 and i16 as int.
-  Type element = getElementTypeOrSelf(op->getResult(0).getType());
+  Type result = op->getResult(0).getType(), element = getElementTypeOrSelf(result);
+  if (isa<MemRefType>(result))
+    element = result;
   if (element.isInteger(8) || element.isInteger(16)) {
     FailureOr<std::string> type = typeName(element, op);
     text = "convert<" + *type + ">(" + text + ")";
@@ -443,7 +446,7 @@ LogicalResult CudaPrinter::printFunction(kernel::FuncOp function, int64_t thread
 
 SmallVector<StringRef> CudaPrinter::includes(kernel::FuncOp function) {
   SmallVector<StringRef> files{"types.cuh", "math.cuh"};
-  bool reduce = false, matmul = false, gemv = false, gemvMma = false, experts = false, attention = false, decode = false, wgmma = false,
+  bool reduce = false, matmul = false, gemv = false, gemvMma = false, experts = false, attention = false, decode = false, wgmma = false, int8 = false,
        attentionWgmma = false;
   function.walk([&](Operation *op) {
     reduce |= isa<kernel::ReduceOp>(op);
@@ -457,12 +460,15 @@ SmallVector<StringRef> CudaPrinter::includes(kernel::FuncOp function) {
     if (auto contract = dyn_cast<kernel::ContractOp>(op))
       (contract.getMethod() == "gemv"       ? gemv
        : contract.getMethod() == "gemv_mma" ? gemvMma
+       : contract.getMethod() == "matmul_int8" ? int8
                                             : matmul) = true;
   });
   if (reduce)
     files.push_back("reduce.cuh");
   if (matmul)
     files.push_back("matmul.cuh");
+  if (int8)
+    files.push_back("matmul_int8.cuh");
   if (gemv)
     files.push_back("gemv.cuh");
   if (wgmma)

@@ -74,10 +74,39 @@ static std::optional<CudaDotPlan> planSimt(const FusionStructure &structure) {
   return plan;
 }
 
+/// i8: few rows or many.
+static std::optional<CudaDotPlan> planInt8(const FusionStructure &structure, bool few) {
+  constexpr int64_t stages = 3, rowBytes = 80, maxColumns = 256;
+  CudaDotPlan plan;
+  plan.threads = 128;
+  plan.rows = few ? 16 : 64;
+  int32_t warpsM = few ? 1 : 2, warpsN = few ? 4 : 2;
+  bool isUnsigned = cast<RankedTensorType>(structure.lhs.getType()).getElementType().isUnsignedInteger();
+  for (const DotGroup &group : structure.groups) {
+    int64_t products = group.dots.size(), columns = llvm::alignTo(64, std::lcm<int64_t>(group.mixing, 16 * warpsN));
+    if (columns * products > maxColumns || products > 4)
+      return std::nullopt;
+    CudaDotTile tile;
+    tile.method = "matmul_int8";
+    tile.columns = columns;
+    tile.config = {static_cast<int32_t>(plan.rows), static_cast<int32_t>(columns), warpsM, warpsN, isUnsigned};
+    // Int8Config::sharedBytes.
+    int64_t pipeline = stages * (plan.rows + products * columns) * rowBytes;
+    plan.sharedBytes = std::max({plan.sharedBytes, pipeline, products * plan.rows * (columns + 4) * 4});
+    plan.tiles.push_back(tile);
+  }
+  return plan;
+}
+
 SmallVector<CudaDotCandidate> mlsys::listCudaPlans(const FusionStructure &structure, Type element, CudaRows rows,
                                                    int64_t count, bool direct, const CudaTarget &target) {
   SmallVector<CudaDotCandidate> candidates;
   bool few = rows.most && *rows.most >= 1 && *rows.most <= maxGemvRows;
+  if (element.isInteger(8)) {
+    if (std::optional<CudaDotPlan> plan = planInt8(structure, few))
+      candidates.push_back({{"int8", 0}, *plan});
+    return candidates;
+  }
   if (few && !element.isF32() && (direct || !structure.experts))
     candidates = listGemvMmaPlans(structure, rows, direct, target);
   if (few && candidates.empty())

@@ -11,10 +11,10 @@ namespace mlsys {
 
 /// The template of the device library and its constants for one dot group.
 struct CudaDotTile {
-  /// "gemv_mma", "gemv" or "matmul", as in kernel.contract.
+  /// "gemv_mma", "gemv", "matmul" or "matmul_int8", as in kernel.contract.
   llvm::StringRef method = "matmul";
   /// gemv_mma: rows, tiles at once, tiles one after the other, warps, unroll, bytes before the staged rows. gemv: rows, BN,
-  /// warps, chunk. matmul: BM, BN, BK, stages, warpsM, warpsN.
+  /// warps, chunk. matmul: BM, BN, BK, stages, warpsM, warpsN. matmul_int8: BM, BN, warpsM, warpsN, unsigned.
   llvm::SmallVector<int32_t> config;
   /// BN: a multiple of the group's mixing, unless `half` is not 0.
   int64_t columns = 0;
@@ -40,7 +40,7 @@ struct CudaDotCandidate : CudaCandidate {
 };
 
 /// The plans that are possible, by shape, type and target alone: of gemv when the rows are known to be few, of matmul
-/// otherwise. `element` is f32, f16 or bf16; `count`: so many matrices have `rows` rows each (experts); `direct`: the
+/// otherwise. `element` is f32, f16, bf16 or i8; `count`: so many matrices have `rows` rows each (experts); `direct`: the
 /// left side is a buffer of this type. None when a group mixes more columns than a tile has.
 llvm::SmallVector<CudaDotCandidate> listCudaPlans(const graph::FusionStructure &structure, mlir::Type element,
                                                   CudaRows rows, int64_t count, bool direct,

@@ -26,6 +26,8 @@ static int64_t maxRegisterRows(const CpuTarget &target, CpuProduct product, bool
     return 32;
   if (target.vectorWidth == 16)
     return 12;
+  if (product == CpuProduct::Widened)
+    return 4;
   return widens ? 5 : 6;
 }
 
@@ -50,17 +52,31 @@ static int64_t evenBlock(int64_t extent, int64_t limit) {
   return llvm::alignTo(llvm::divideCeil(extent, parts), step);
 }
 
+static CpuProduct selectProduct(const DotShape &shape, const CpuTarget &target) {
+  bool integer = shape.rhsType.isInteger(8);
+  bool bothBf16 = shape.lhsType.isBF16() && shape.rhsType.isBF16();
+  // A tile of 16 rows is worth its cost only when most of them are there.
+  if ((bothBf16 || integer) && target.amx && shape.contracted >= (integer ? 64 : 32) &&
+      (!shape.rowsKnown || shape.rows >= 8))
+    return CpuProduct::Amx;
+  if (integer)
+    return target.byteDot ? CpuProduct::ByteDot : CpuProduct::Widened;
+  return bothBf16 && target.bf16Dot ? CpuProduct::Bf16Dot : CpuProduct::Fma;
+}
+
+/// The bytes of an element of the left side in scratch.
+static int64_t getLhsBytes(const DotShape &shape, CpuProduct product) {
+  if (product == CpuProduct::Fma)
+    return 4;
+  return shape.rhsType.isInteger(8) && product != CpuProduct::Widened ? 1 : 2;
+}
+
 DotTiles mlsys::selectDotTiles(const DotShape &shape, const CpuTarget &target) {
   DotTiles tiles;
-  bool bothBf16 = shape.lhsType.isBF16() && shape.rhsType.isBF16();
   bool small = shape.rowsKnown && shape.rows <= maxSmallRows;
-  // A tile of 16 rows is worth its cost only when most of them are there.
-  if (bothBf16 && target.amx && shape.contracted >= 32 && (!shape.rowsKnown || shape.rows >= 8))
-    tiles.product = CpuProduct::Amx;
-  else if (bothBf16 && target.bf16Dot)
-    tiles.product = CpuProduct::Bf16Dot;
+  tiles.product = selectProduct(shape, target);
   tiles.width = target.vectorWidth;
-  int64_t lhsBytes = tiles.product == CpuProduct::Fma ? 4 : 2;
+  int64_t lhsBytes = getLhsBytes(shape, tiles.product);
   tiles.lhsStride = strideOf(shape.contracted, lhsBytes);
   tiles.contractedBlock = shape.contracted;
   bool widens = tiles.product == CpuProduct::Fma && !shape.rhsType.isF32();
@@ -79,7 +95,7 @@ DotTiles mlsys::selectDotTiles(const DotShape &shape, const CpuTarget &target) {
   }
 
   tiles.vectors = tiles.product == CpuProduct::Amx ? panelColumns / tiles.width : 2;
-  tiles.unroll = widens ? 1 : 2;
+  tiles.unroll = widens || tiles.product == CpuProduct::Widened ? 1 : 2;
   // Where a panel and the rows do not stay in the L2 cache, blocks of K do.
   int64_t rhsBytes = graph::getElementBits(shape.rhsType) / 8;
   if (tiles.product != CpuProduct::Amx)

@@ -10,8 +10,8 @@
 namespace mlsys {
 
 /// How a CPU multiplies: by f32 FMA over f32 or widened 16-bit elements, by the bf16 dot product
-/// instruction, or by AMX tiles.
-enum class CpuProduct { Fma, Bf16Dot, Amx };
+/// instruction, or by AMX tiles; of i8, by the byte dot product instruction, by products of i16, or by AMX tiles.
+enum class CpuProduct { Fma, Bf16Dot, Amx, ByteDot, Widened };
 
 /// What tile choice looks at in a fusion of dots.
 struct DotShape {

@@ -207,9 +207,18 @@ LogicalResult DotOp::verify() {
       if (llvm::is_contained(contract, dim))
         return emitOpError("dimension ") << dim << " is both batch and contracted";
   Type element = typeOf(getResult()).getElementType();
-  if (typeOf(getLhs()).getElementType() != typeOf(getRhs()).getElementType())
+  Type left = typeOf(getLhs()).getElementType(), right = typeOf(getRhs()).getElementType();
+  if (isa<IntegerType>(left) || isa<IntegerType>(right)) {
+    if (!isa<IntegerType>(left) || !right.isSignlessInteger(8))
+      return emitOpError("has operands of ") << left << " and " << right
+                                             << "; integers are i8 or ui8, times i8";
+    if (!element.isInteger(32))
+      return emitOpError("result element type must be i32 for integers");
+    return verifyResultDims(*this);
+  }
+  if (left != right)
     return emitOpError("operands have different element types");
-  if (element != typeOf(getLhs()).getElementType() && !element.isF32())
+  if (element != left && !element.isF32())
     return emitOpError("result element type must be the operands' or f32");
   return verifyResultDims(*this);
 }

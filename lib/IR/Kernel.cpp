@@ -132,10 +132,10 @@ static bool hasPrologue(ContractOp op) {
 }
 
 LogicalResult ContractOp::verify() {
-  bool gemv = getMethod() == "gemv", mma = getMethod() == "gemv_mma";
-  if (!gemv && !mma && getMethod() != "matmul")
-    return emitOpError("method '") << getMethod() << "' is not matmul, gemv or gemv_mma";
-  size_t numConstants = gemv ? 4 : mma ? 5 : 6;
+  bool gemv = getMethod() == "gemv", mma = getMethod() == "gemv_mma", bytes = getMethod() == "matmul_int8";
+  if (!gemv && !mma && !bytes && getMethod() != "matmul")
+    return emitOpError("method '") << getMethod() << "' is not matmul, matmul_int8, gemv or gemv_mma";
+  size_t numConstants = gemv ? 4 : mma || bytes ? 5 : 6;
   if (getConfig().size() != numConstants && !(mma && getConfig().size() == numConstants + 1))
     return emitOpError() << getMethod() << " takes " << numConstants << " constants instead of "
                          << getConfig().size();

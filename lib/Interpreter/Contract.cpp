@@ -10,6 +10,15 @@ using namespace mlir;
 using namespace mlsys;
 using namespace mlsys::graph;
 
+/// sum of x[xStart + k] * y[yStart + k] of integers.
+static int64_t contractIntegers(const Tensor &x, int64_t xStart, const Tensor &y, int64_t yStart,
+                                int64_t count) {
+  int64_t sum = 0;
+  for (int64_t k = 0; k < count; ++k)
+    sum += x.getInt(xStart + k) * y.getInt(yStart + k);
+  return sum;
+}
+
 /// sum of x[xStart + k] * y[yStart + k], in double.
 static double contract(const Tensor &x, int64_t xStart, const Tensor &y, int64_t yStart,
                        int64_t count) {
@@ -68,9 +77,13 @@ llvm::Expected<Tensor> mlsys::evaluateDot(DotOp op, const Evaluation &e) {
   Tensor result = e.makeResult();
   for (int64_t batch = 0, out = 0; batch < lhs.batch; ++batch)
     for (int64_t row = 0; row < lhs.rows; ++row)
-      for (int64_t column = 0; column < rhs.rows; ++column, ++out)
-        result.setFloat(out, contract(lhs.tensor, (batch * lhs.rows + row) * depth, rhs.tensor,
-                                      (batch * rhs.rows + column) * depth, depth));
+      for (int64_t column = 0; column < rhs.rows; ++column, ++out) {
+        int64_t left = (batch * lhs.rows + row) * depth, right = (batch * rhs.rows + column) * depth;
+        if (result.isFloat())
+          result.setFloat(out, contract(lhs.tensor, left, rhs.tensor, right, depth));
+        else
+          result.setInt(out, contractIntegers(lhs.tensor, left, rhs.tensor, right, depth));
+      }
   return result;
 }
 

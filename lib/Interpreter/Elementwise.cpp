@@ -42,6 +42,7 @@ static FloatUnary getFloatUnary(Operation *op) {
       .Case([](CosOp) { return [](double x) { return std::cos(x); }; })
       .Case([](FloorOp) { return [](double x) { return std::floor(x); }; })
       .Case([](CeilOp) { return [](double x) { return std::ceil(x); }; })
+      .Case([](RoundOp) { return [](double x) { return std::nearbyint(x); }; })
       .Default([](Operation *) { return nullptr; });
 }
 

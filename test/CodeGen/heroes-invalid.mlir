@@ -8,7 +8,7 @@
 func.func @dot_f64(%x: tensor<4x8xf64>, %w: tensor<8x8xf64>) -> tensor<4x8xf64> {
   %0 = graph.fusion "dot"(%x, %w) : (tensor<4x8xf64>, tensor<8x8xf64>) -> tensor<4x8xf64> {
   ^bb0(%a: tensor<4x8xf64>, %b: tensor<8x8xf64>):
-    // expected-error @below {{has elements of type 'f64'; the CPU multiplies f32, f16 and bf16}}
+    // expected-error @below {{has elements of type 'f64'; the CPU multiplies f32, f16, bf16 and i8}}
     %1 = graph.dot %a, %b batch [] x [] contract [1] x [1] : tensor<4x8xf64>, tensor<8x8xf64> -> tensor<4x8xf64>
     graph.yield %1 : tensor<4x8xf64>
   }
@@ -42,7 +42,7 @@ func.func @attention_dynamic(%q: !q) -> !q attributes {graph.symbols = [#graph.s
 
 //--- cuda.mlir
 func.func @dot_f64(%x: tensor<4x8xf64>, %w: tensor<8x8xf64>) -> tensor<4x8xf64> {
-  // expected-error @below {{has a dot of 'f64', which no CUDA kernel computes: use f32, f16 or bf16}}
+  // expected-error @below {{has a dot of 'f64', which no CUDA kernel computes: use f32, f16, bf16 or i8}}
   %0 = graph.fusion "dot"(%x, %w) : (tensor<4x8xf64>, tensor<8x8xf64>) -> tensor<4x8xf64> {
   ^bb0(%a: tensor<4x8xf64>, %b: tensor<8x8xf64>):
     %1 = graph.dot %a, %b batch [] x [] contract [1] x [1] : tensor<4x8xf64>, tensor<8x8xf64> -> tensor<4x8xf64>

@@ -362,6 +362,30 @@ func.func @dot_result_type(%x: tensor<4x8xf32>, %y: tensor<6x8xf32>) {
 
 // -----
 
+func.func @dot_integers(%x: tensor<4x8xi8>, %y: tensor<6x8xui8>) {
+  // expected-error @below {{has operands of 'i8' and 'ui8'; integers are i8 or ui8, times i8}}
+  %0 = graph.dot %x, %y batch [] x [] contract [1] x [1] : tensor<4x8xi8>, tensor<6x8xui8> -> tensor<4x6xi32>
+  return
+}
+
+// -----
+
+func.func @dot_integer_and_float(%x: tensor<4x8xf32>, %y: tensor<6x8xi8>) {
+  // expected-error @below {{has operands of 'f32' and 'i8'; integers are i8 or ui8, times i8}}
+  %0 = graph.dot %x, %y batch [] x [] contract [1] x [1] : tensor<4x8xf32>, tensor<6x8xi8> -> tensor<4x6xf32>
+  return
+}
+
+// -----
+
+func.func @dot_integer_result(%x: tensor<4x8xui8>, %y: tensor<6x8xi8>) {
+  // expected-error @below {{result element type must be i32 for integers}}
+  %0 = graph.dot %x, %y batch [] x [] contract [1] x [1] : tensor<4x8xui8>, tensor<6x8xi8> -> tensor<4x6xf32>
+  return
+}
+
+// -----
+
 func.func @dot_result(%x: tensor<4x8xf32>, %y: tensor<6x8xf32>) {
   // expected-error @below {{result has extents [6, 4] but the operands give [4, 6]}}
   %0 = graph.dot %x, %y batch [] x [] contract [1] x [1] : tensor<4x8xf32>, tensor<6x8xf32> -> tensor<6x4xf32>

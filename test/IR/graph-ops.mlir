@@ -40,6 +40,7 @@ func.func @float_unary(%x: tensor<?x4xf32, #graph.dims<[T, 4]>>) {
   // CHECK: graph.cos %[[X]] : tensor<?x4xf32, #graph.dims<[T, 4]>>
   // CHECK: graph.floor %[[X]] : tensor<?x4xf32, #graph.dims<[T, 4]>>
   // CHECK: graph.ceil %[[X]] : tensor<?x4xf32, #graph.dims<[T, 4]>>
+  // CHECK: graph.round %[[X]] : tensor<?x4xf32, #graph.dims<[T, 4]>>
   // CHECK: graph.silu %[[X]] : tensor<?x4xf32, #graph.dims<[T, 4]>>
   %0 = graph.neg %x : tensor<?x4xf32, #graph.dims<[T, 4]>>
   %1 = graph.abs %x : tensor<?x4xf32, #graph.dims<[T, 4]>>
@@ -54,6 +55,7 @@ func.func @float_unary(%x: tensor<?x4xf32, #graph.dims<[T, 4]>>) {
   %10 = graph.cos %x : tensor<?x4xf32, #graph.dims<[T, 4]>>
   %11 = graph.floor %x : tensor<?x4xf32, #graph.dims<[T, 4]>>
   %12 = graph.ceil %x : tensor<?x4xf32, #graph.dims<[T, 4]>>
+  %round = graph.round %x : tensor<?x4xf32, #graph.dims<[T, 4]>>
   %13 = graph.silu %x : tensor<?x4xf32, #graph.dims<[T, 4]>>
   return
 }
@@ -248,4 +250,16 @@ func.func private @dims(tensor<?x?xf32, #graph.dims<["1 + B + S*B + B", S]>>, te
 // CHECK-SAME:    graph.symbols = [#graph.symbol<"T", min = 1, max = 512, hint = 64>, #graph.symbol<"P", min = 0, max = -1, hint = 4>]
 func.func private @symbols() attributes {graph.symbols = [#graph.symbol<"T", min = 1, max = 512, hint = 64>, #graph.symbol<"P", min = 0, max = -1, hint = 4>]}
 
+}
+
+// CHECK-LABEL: @integer_products
+func.func @integer_products(%x: tensor<?x8xi8, #graph.dims<[T, 8]>>, %u: tensor<2x?x8xui8, #graph.dims<[2, T, 8]>>) {
+  // CHECK: graph.weight "w" : tensor<6x8xi8> from
+  %w = graph.weight "w" : tensor<6x8xi8> from #graph.weight_source<file = -1, offset = 1, bytes = 0, dtype = "random", shape = [6, 8]>
+  // CHECK: graph.dot {{.*}} : tensor<?x8xi8, #graph.dims<[T, 8]>>, tensor<6x8xi8> -> tensor<?x6xi32, #graph.dims<[T, 6]>>
+  %0 = graph.dot %x, %w batch [] x [] contract [1] x [1] : tensor<?x8xi8, #graph.dims<[T, 8]>>, tensor<6x8xi8> -> tensor<?x6xi32, #graph.dims<[T, 6]>>
+  // CHECK: graph.dot {{.*}} : tensor<2x?x8xui8, #graph.dims<[2, T, 8]>>, tensor<2x5x8xi8> -> tensor<2x?x5xi32, #graph.dims<[2, T, 5]>>
+  %v = graph.constant dense<1> : tensor<2x5x8xi8>
+  %1 = graph.dot %u, %v batch [0] x [0] contract [2] x [2] : tensor<2x?x8xui8, #graph.dims<[2, T, 8]>>, tensor<2x5x8xi8> -> tensor<2x?x5xi32, #graph.dims<[2, T, 5]>>
+  return
 }

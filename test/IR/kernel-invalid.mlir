@@ -195,7 +195,7 @@ kernel.func @wgmma_epilogue(%n: index) attributes {target = "cuda", kind = "dot"
 // -----
 
 kernel.func @contract_method(%x: memref<?xf32>, %w: memref<?xf32>, %h: memref<?xf16>, %n: index) attributes {target = "cuda", kind = "dot"} {
-  // expected-error @below {{method 'conv' is not matmul, gemv or gemv_mma}}
+  // expected-error @below {{method 'conv' is not matmul, matmul_int8, gemv or gemv_mma}}
   kernel.contract "conv" [1, 16, 8, 1024] weights(%w : memref<?xf32>) lhs(%x : memref<?xf32>) shape(%n, %n, %n) at(%n, %n) prologue { } epilogue { ^bb0(%r: index, %c: index, %rs: index, %cs: index): }
   kernel.return
 }

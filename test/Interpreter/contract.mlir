@@ -58,3 +58,17 @@ func.func @experts() -> (tensor<2x2x2xf32>, tensor<2x2x1xf32>) {
   // CHECK-NEXT: f32 [2, 2, 1]: -1 1 14 14
   return %0, %1 : tensor<2x2x2xf32>, tensor<2x2x1xf32>
 }
+
+// PyTorch: torch._int_mm(x, w.t()) and einsum("bmk,bnk->bmn", u.long(), v.long()).
+// CHECK-LABEL: @integers
+func.func @integers() -> (tensor<3x2xi32>, tensor<2x2x3xi32>) {
+  %x = graph.constant dense<[[44, -81, -11, 64, -61, 123, 67, -25], [-119, 83, -107, 114, -92, -41, -58, 88], [-40, 12, -70, 65, 102, -89, -41, 46]]> : tensor<3x8xi8>
+  %w = graph.constant dense<[[-40, -47, 37, -103, -51, -56, -119, 20], [-13, 80, 115, 69, 126, -49, 47, 64]]> : tensor<2x8xi8>
+  %u = graph.constant dense<[[[82, 99, 216, 177, 243], [29, 147, 147, 142, 167]], [[32, 193, 9, 185, 127], [32, 31, 202, 244, 151]]]> : tensor<2x2x5xui8>
+  %v = graph.constant dense<[[[35, 126, 75, -14, 55], [-100, -94, 0, 0, 36], [-75, 5, -90, 104, 116]], [[-111, -49, 4, -23, -86], [58, -97, -8, -127, -63], [103, 41, -71, -93, -26]]]> : tensor<2x3x5xi8>
+  %0 = graph.dot %x, %w batch [] x [] contract [1] x [1] : tensor<3x8xi8>, tensor<2x8xi8> -> tensor<3x2xi32>
+  %1 = graph.dot %u, %v batch [0] x [0] contract [2] x [2] : tensor<2x2x5xui8>, tensor<2x3x5xi8> -> tensor<2x2x3xi32>
+  // CHECK-NEXT: i32 [3, 2]: -17202 -16065 808 -2929 -2668 16145
+  // CHECK-NEXT: i32 [2, 2, 3]: 42431 -8758 21501 37759 -10706 19470 -28150 -48433 -9937 -22861 -43268 -36393
+  return %0, %1 : tensor<3x2xi32>, tensor<2x2x3xi32>
+}

@@ -37,13 +37,15 @@ func.func @roots() -> (tensor<2xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2xf32
 }
 
 // CHECK-LABEL: @rounding
-func.func @rounding() -> (tensor<2xf32>, tensor<2xf32>) {
+func.func @rounding() -> (tensor<2xf32>, tensor<2xf32>, tensor<2xf32>) {
   %x = graph.constant dense<[-1.5, 2.5]> : tensor<2xf32>
   %0 = graph.floor %x : tensor<2xf32>
   %1 = graph.ceil %x : tensor<2xf32>
+  %2 = graph.round %x : tensor<2xf32>
   // CHECK-NEXT: f32 [2]: -2 2
   // CHECK-NEXT: f32 [2]: -1 3
-  return %0, %1 : tensor<2xf32>, tensor<2xf32>
+  // CHECK-NEXT: f32 [2]: -2 2
+  return %0, %1, %2 : tensor<2xf32>, tensor<2xf32>, tensor<2xf32>
 }
 
 // CHECK-LABEL: @binary
@@ -121,4 +123,18 @@ func.func @conversions() -> (tensor<3xi32>, tensor<3xi1>, tensor<3xf16>, tensor<
   // CHECK-NEXT: f16 [3]: -1.75 0 3.30078
   // CHECK-NEXT: f64 [3]: -1 0 3
   return %0, %1, %2, %3 : tensor<3xi32>, tensor<3xi1>, tensor<3xf16>, tensor<3xf64>
+}
+
+// As PyTorch on x86: the low bits of an i32.
+// CHECK-LABEL: @narrow_integers
+func.func @narrow_integers() -> (tensor<6xi8>, tensor<6xui8>, tensor<4xi8>) {
+  %x = graph.constant dense<[1.9, -1.9, 127.6, -300.5, 1000.0, 0.49]> : tensor<6xf32>
+  %i = graph.constant dense<[200, -1, 70000, -129]> : tensor<4xi32>
+  %0 = graph.convert %x : tensor<6xf32> -> tensor<6xi8>
+  %1 = graph.convert %x : tensor<6xf32> -> tensor<6xui8>
+  %2 = graph.convert %i : tensor<4xi32> -> tensor<4xi8>
+  // CHECK-NEXT: i8 [6]: 1 -1 127 -44 -24 0
+  // CHECK-NEXT: u8 [6]: 1 255 127 212 232 0
+  // CHECK-NEXT: i8 [4]: -56 -1 112 127
+  return %0, %1, %2 : tensor<6xi8>, tensor<6xui8>, tensor<4xi8>
 }

@@ -107,9 +107,7 @@ float element(int tile, int row, int column) {
   return std::bit_cast<float>(uint32_t(half) << 16);
 }
 
-/// sum += left * right, of pairs of bf16. Even and odd elements are added up apart in f32, then both to
-/// the sum; denormals are zero.
-void multiply(int sum, int left, int right) {
+void checkProduct(int sum, int left, int right) {
   checkTile(sum), checkTile(left), checkTile(right);
   check(sum != left && sum != right && left != right, "a tile is two operands of a product");
   check(rowBytesOf(sum) % 4 == 0 && rowBytesOf(left) % 4 == 0 && rowBytesOf(right) % 4 == 0,
@@ -117,6 +115,22 @@ void multiply(int sum, int left, int right) {
   check(rowsOf(sum) == rowsOf(left), "rows of the sum and of the left side differ");
   check(rowBytesOf(sum) == rowBytesOf(right), "columns of the sum and of the right side differ");
   check(rowBytesOf(left) / 4 == rowsOf(right), "what is summed over differs");
+}
+
+/// What lies behind the sums becomes zero.
+void finishProduct(int sum) {
+  for (int row = 0; row < rowsOf(sum); ++row)
+    std::memset(tiles.data[sum][row] + rowBytesOf(sum), 0, maxRowBytes - rowBytesOf(sum));
+  for (int row = rowsOf(sum); row < maxRows; ++row)
+    std::memset(tiles.data[sum][row], 0, maxRowBytes);
+  tiles.configuration.startRow = 0;
+  ++productCount;
+}
+
+/// sum += left * right, of pairs of bf16. Even and odd elements are added up apart in f32, then both to
+/// the sum; denormals are zero.
+void multiply(int sum, int left, int right) {
+  checkProduct(sum, left, right);
   unsigned control = _mm_getcsr();
   constexpr unsigned roundToNearestFlushed = 0x9fc0;
   _mm_setcsr(roundToNearestFlushed);
@@ -132,12 +146,28 @@ void multiply(int sum, int left, int right) {
     auto *totals = reinterpret_cast<float *>(tiles.data[sum][row]);
     for (int column = 0; column < columns; ++column)
       totals[column] += even[column] + odd[column];
-    std::memset(totals + columns, 0, maxRowBytes - rowBytesOf(sum));
   }
-  std::memset(tiles.data[sum][rowsOf(sum)], 0, (maxRows - rowsOf(sum)) * maxRowBytes);
-  tiles.configuration.startRow = 0;
+  finishProduct(sum);
   _mm_setcsr(control);
-  ++productCount;
+}
+
+/// sum += left * right, of fours of bytes; i32 wraps around.
+void multiplyBytes(int sum, int left, int right, bool unsignedLeft, bool unsignedRight) {
+  checkProduct(sum, left, right);
+  auto byte = [](int tile, int row, int column, bool isUnsigned) {
+    uint8_t bits = tiles.data[tile][row][column];
+    return isUnsigned ? int32_t(bits) : int32_t(int8_t(bits));
+  };
+  int columns = rowBytesOf(sum) / 4, fours = rowsOf(right);
+  for (int row = 0; row < rowsOf(sum); ++row) {
+    auto *totals = reinterpret_cast<uint32_t *>(tiles.data[sum][row]);
+    for (int four = 0; four < fours; ++four)
+      for (int column = 0; column < columns; ++column)
+        for (int k = 0; k < 4; ++k)
+          totals[column] += uint32_t(byte(left, row, 4 * four + k, unsignedLeft) *
+                                     byte(right, four, 4 * column + k, unsignedRight));
+  }
+  finishProduct(sum);
 }
 
 /// An instruction in VEX's long form and the registers that it reads.
@@ -253,6 +283,13 @@ int64_t Instruction::run() {
     if (mode() != 3 || prefix != Pf3)
       return 0;
     multiply(field(), base(), extra());
+    return length;
+  case 0x5e:
+    if (mode() != 3)
+      return 0;
+    // TDPBUUD, TDPBUSD, TDPBSUD, TDPBSSD.
+    multiplyBytes(field(), base(), extra(), /*unsignedLeft=*/prefix == None || prefix == P66,
+                  /*unsignedRight=*/prefix == None || prefix == Pf3);
     return length;
   default:
     return 0;

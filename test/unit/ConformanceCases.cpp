@@ -160,6 +160,42 @@ void addCopies(std::vector<ConformanceCase> &cases) {
           entry.sums[m * 8 + n] += double(a[m * 16 + k]) * b[n * 16 + k];
     cases.push_back(entry);
   }
+
+  for (bool isSigned : {true, false}) {
+    std::mt19937 generator(3);
+    std::vector<uint8_t> a(16 * 32), b(8 * 32);
+    for (std::vector<uint8_t> *bytes : {&a, &b})
+      for (uint8_t &byte : *bytes)
+        byte = uint8_t(generator() >> 24);
+    // Begun close to the largest number, some sums wrap around.
+    constexpr int32_t start = 0x7fffff00;
+    std::vector<int32_t> sums(128);
+    for (int m = 0; m < 16; ++m)
+      for (int n = 0; n < 8; ++n) {
+        int64_t sum = start;
+        for (int k = 0; k < 32; ++k)
+          sum += (isSigned ? int8_t(a[m * 32 + k]) : int(a[m * 32 + k])) * int8_t(b[n * 32 + k]);
+        sums[m * 8 + n] = int32_t(sum);
+      }
+    std::string name = isSigned ? "mma_s8" : "mma_u8";
+    cases.push_back({name + "_16x8", "sm_80", kernel("types", name + "_16x8", 32, "const u32 *a0, const u32 *a1, i32 *a2",
+                                                     fmt::format(R"(
+  int row = thread_x() / 4, column = thread_x() % 4;
+  u32 left[4], right[2];
+  for (int i = 0; i < 4; ++i)
+    left[i] = a0[(row + i % 2 * 8) * 8 + column + i / 2 * 4];
+  for (int i = 0; i < 2; ++i)
+    right[i] = a1[row * 8 + column + i * 4];
+  i32 sums[4];
+  for (int i = 0; i < 4; ++i)
+    sums[i] = {};
+  {}(sums, left, right);
+  for (int i = 0; i < 4; ++i)
+    a2[(row + i / 2 * 8) * 8 + column * 2 + i % 2] = sums[i];
+)",
+                                                                 start, name)),
+                     32, 0, {bytesOf(a), bytesOf(b)}, 512, {}, bytesOf(sums), {}});
+  }
 }
 
 void addMath(std::vector<ConformanceCase> &cases) {

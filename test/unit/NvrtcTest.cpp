@@ -86,6 +86,20 @@ std::vector<KernelText> templates() {
                            "(GatheredRows<T>{a0, K, list, 2}, weights(a1 + block_y() * N * K, a2 + block_y() * N * K, K), M, N, K, " +
                            (gemv ? "" : "row0, ") + "block_x() * Config::BN, " + pair + ");\n}\n"});
   }
+  for (std::string config : {"16, 64, 1, 4, 0", "64, 64, 2, 2, 1", "64, 128, 2, 2, 0"}) {
+    std::string name = "int8_" + std::to_string(kernels.size());
+    std::string list = config.starts_with("64, 128") ? "weights(a1, a2, K)" : "weights(a1, K)";
+    kernels.push_back({name, "#include \"mlsys/matmul_int8.cuh\"\ntypedef Int8Config<" + config +
+                                 "> Config;\nextern \"C\" __global__ void __launch_bounds__(Config::threads) " + name +
+                                 "(const i8 *a0, const i8 *a1, const i8 *a2, f32 *a3, long long M, long long N, long long "
+                                 "K) {\n  pdl_wait();\n  matmul_int8<Config, i8>(Rows<i8>{a0, K}, " +
+                                 list +
+                                 ", M, N, K, (int)block_x() * Config::BM, (int)block_y() * Config::BN,\n"
+                                 "      [&](auto tile, i64 row0, i64 col0, i64 rows, i64 cols) {\n"
+                                 "        for_tile<4>((int)rows, (int)cols, [&](int m, int n) {\n"
+                                 "          store<4>(a3 + (row0 + m) * N + col0 + n, convert<f32>(tile.template load<4>(0, m, n)));\n"
+                                 "        });\n      });\n}\n"});
+  }
   const std::pair<std::string, std::string> heads[] = {{"bf16", "64"}, {"f16", "256"}, {"f32", "64"}, {"f32", "256"}};
   for (auto &[type, d] : heads)
     for (std::string slopes : {"", "false, false, HeadSlopes<1u, 2u, 3u, 4u, 5u, 6u, 7u, 8u>"}) {

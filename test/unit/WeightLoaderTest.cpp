@@ -351,7 +351,22 @@ TEST(WeightLoader, RandomNumbers) {
   EXPECT_NE(loading.loadAs<float>(), panels);
   loading.matrix({2, 2}, DType::I32, DType::I32);
   loading.constant.layout = Layout::RowMajor;
-  EXPECT_ERROR(loading.load(), "random numbers need a floating-point type");
+  EXPECT_ERROR(loading.load(), "random numbers are floating-point or i8");
+  // Of i8 all values but the least, evenly; in panels four elements of a row lie together.
+  loading.matrix({64, 1001}, DType::I8, DType::I8);
+  loading.constant.layout = Layout::RowMajor;
+  std::vector<int8_t> bytes = loading.loadAs<int8_t>();
+  double total = 0;
+  for (int8_t value : bytes)
+    total += value;
+  EXPECT_NEAR(total / 64064, 0.0, 1.5);
+  EXPECT_EQ(*std::max_element(bytes.begin(), bytes.end()), 127);
+  EXPECT_EQ(*std::min_element(bytes.begin(), bytes.end()), -127);
+  std::vector<float> elements(bytes.begin(), bytes.end());
+  loading.panels(32, 4);
+  std::vector<int8_t> packed = loading.loadAs<int8_t>();
+  for (size_t i = 0; i < packed.size(); ++i)
+    ASSERT_EQ(packed[i], panelElement(elements, 64, 1001, 32, 4, static_cast<int64_t>(i)));
 }
 
 TEST(WeightLoader, BadFiles) {

@@ -30,6 +30,8 @@ struct CpuTarget {
   int64_t vectorWidth = 8;
   /// vdpbf16ps exists.
   bool bf16Dot = false;
+  /// vpdpbusd exists.
+  bool byteDot = false;
   /// AMX tiles exist.
   bool amx = false;
   /// Bytes of one core's caches.
@@ -50,11 +52,13 @@ struct CpuTarget {
 };
 
 /// Columns of a panel of packed weights, the same on every CPU so that one
-/// packed copy serves all; 16-bit weights are stored in pairs along K.
+/// packed copy serves all; 16-bit weights are stored in pairs along K, 8-bit ones in fours.
 constexpr int64_t panelColumns = 32;
 
 /// Elements of a row that lie side by side in a panel.
-inline int64_t getPanelPair(mlir::Type elementType) { return elementType.isF32() ? 1 : 2; }
+inline int64_t getPanelPair(mlir::Type elementType) {
+  return elementType.isF32() ? 1 : elementType.isInteger(8) ? 4 : 2;
+}
 
 /// A kernel under construction. The insertion point of `builder` is inside `function`.
 struct KernelBuilder {

@@ -66,6 +66,7 @@ def LowerToKernel : Pass<"mlsys-lower-to-kernel", "::mlir::ModuleOp"> {
   ];
   let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
                            "::mlir::func::FuncDialect", "::mlir::math::MathDialect",
+                           "::mlir::LLVM::LLVMDialect",
                            "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
                            "::mlir::vector::VectorDialect", "::mlir::amx::AMXDialect",
                            "::mlir::x86vector::X86VectorDialect",

@@ -61,7 +61,7 @@ def Graph_WeightOp : Graph_PureOp<"weight"> {
   let summary = "A tensor whose elements lie in a file";
   let description = [{
     The elements are read, dequantized and converted to the result's element
-    type when the program is loaded.
+    type when the program is loaded. A weight of i8 is i8 in its file, or random.
 
     ```mlir
     %w = graph.weight "model.norm.weight" : tensor<64xf32> from #graph.weight_source<file = 0,
@@ -69,7 +69,7 @@ def Graph_WeightOp : Graph_PureOp<"weight"> {
     ```
   }];
   let arguments = (ins StrAttr:$name, Graph_WeightSources:$source);
-  let results = (outs Graph_FloatTensor:$result);
+  let results = (outs Graph_DotTensor:$result);
   let assemblyFormat = "$name `:` type($result) `from` $source attr-dict";
   let hasVerifier = 1;
 }
@@ -98,6 +98,7 @@ def Graph_SinOp : Graph_FloatUnaryOp<"sin", "Sine", "sin(x)">;
 def Graph_CosOp : Graph_FloatUnaryOp<"cos", "Cosine", "cos(x)">;
 def Graph_FloorOp : Graph_FloatUnaryOp<"floor", "Largest integer not above", "floor(x)">;
 def Graph_CeilOp : Graph_FloatUnaryOp<"ceil", "Smallest integer not below", "ceil(x)">;
+def Graph_RoundOp : Graph_FloatUnaryOp<"round", "Nearest integer; of two the even one", "round(x)">;
 
 class Graph_ArithmeticOp<string mnemonic, string what, string formula, list<Trait> traits = []>
     : Graph_BinaryOp<mnemonic, Graph_Tensor, traits> {
@@ -171,8 +172,9 @@ def Graph_ConvertOp : Graph_PureOp<"convert", [Elementwise, SameOperandsAndResul
   let summary = "Element type conversion";
   let description = [{
     Float to narrower float rounds to nearest even; float to integer truncates
-    towards zero. Inside a kernel 16-bit floats are computed in f32 and rounded
-    only where a buffer is written.
+    towards zero, and an integer type narrower than i32 gets the low bits of the i32; a value
+    outside i32 (i64 for i64) and NaN give an undefined integer. Integers to narrower ones keep their low bits.
+    Inside a kernel 16-bit floats are computed in f32 and rounded only where a buffer is written.
 
     ```mlir
     %y = graph.convert %x : tensor<4xbf16> -> tensor<4xf32>
@@ -324,15 +326,20 @@ def Graph_DotOp : Graph_PureOp<"dot"> {
     the free dimensions of `lhs`, then those of `rhs`; `contract` is summed over,
     in f32 for 16-bit types. The result's element type is the operands' or f32.
 
+    Of integers, `lhs` is i8 or ui8, `rhs` i8 and the result i32: sums are exact but for
+    wrapping around, so every target gives the same bits.
+
     ```mlir
     %y = graph.dot %x, %w batch [] x [] contract [1] x [1]
        : tensor<4x64xf32>, tensor<128x64xf32> -> tensor<4x128xf32>
+    %z = graph.dot %q, %v batch [] x [] contract [1] x [1]
+       : tensor<4x64xi8>, tensor<128x64xi8> -> tensor<4x128xi32>
     ```
   }];
-  let arguments = (ins Graph_FloatTensor:$lhs, Graph_FloatTensor:$rhs,
+  let arguments = (ins Graph_DotTensor:$lhs, Graph_DotTensor:$rhs,
                        DenseI64ArrayAttr:$lhsBatch, DenseI64ArrayAttr:$rhsBatch,
                        DenseI64ArrayAttr:$lhsContract, DenseI64ArrayAttr:$rhsContract);
-  let results = (outs Graph_FloatTensor:$result);
+  let results = (outs RankedTensorOf<[Graph_Float, I32]>:$result);
   let assemblyFormat = [{
     $lhs `,` $rhs `batch` $lhsBatch `x` $rhsBatch `contract` $lhsContract `x` $rhsContract
     attr-dict `:` type($lhs) `,` type($rhs) `->` type($result)

@@ -181,6 +181,8 @@ def Graph_Integer : AnyTypeOf<[I1, I8, UI8, I16, I32, I64], "integer or boolean"
 def Graph_Element : AnyTypeOf<[Graph_Float, Graph_Integer], "number or boolean">;
 def Graph_Tensor : RankedTensorOf<[Graph_Element]>;
 def Graph_FloatTensor : RankedTensorOf<[Graph_Float]>;
+/// What products multiply.
+def Graph_DotTensor : RankedTensorOf<[Graph_Float, I8, UI8]>;
 def Graph_IndexTensor : RankedTensorOf<[I32, I64]>;
 def Graph_BoolTensor : RankedTensorOf<[I1]>;
 

@@ -265,7 +265,7 @@ def Kernel_ContractOp : Kernel_Op<"contract", [SingleBlock, NoTerminator, AttrSi
     A[m, k] * W[n, k]^T for each weight W. `method` and `config` name a template of runtime/device
     with its constants: matmul [BM, BN, BK, stages, warpsM, warpsN], gemv [rows, BN, warps,
     chunk], gemv_mma [rows, tiles at once, tiles, warps, unroll, and
-    bytes of shared memory before the staged rows, when not 0]. A is the row-major buffer
+    bytes of shared memory before the staged rows, when not 0], matmul_int8 [BM, BN, warpsM, warpsN, unsigned], whose sums are i32. A is the row-major buffer
     `lhs`, or what the prologue computes for (%m, %k) as f32 (gemv_mma: or as a vector of it and the
     elements after it). What stands in `prepare` (gemv_mma only) runs when the first weights are under
     way: it waits for the kernels before and computes what the prologue reads. The epilogue's arguments are the tile's first row and column and its numbers of rows and

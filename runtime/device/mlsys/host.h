@@ -297,6 +297,34 @@ template <class T> inline void multiplyMatrices(const char *operation, float *c,
   });
 }
 
+/// Left is i8 or u8.
+template <class Left> inline void multiplyBytes(const char *operation, i32 *c, const u32 *a, const u32 *b) {
+  struct Lane {
+    i32 *c;
+    const u32 *a, *b;
+  } lane{c, a, b};
+  current->warp(current, operation, &lane, [](void **lanes, int) {
+    i32 left[16][32], right[32][8];
+    for (int i = 0; i < 32; ++i) {
+      Lane *self = (Lane *)lanes[i];
+      int group = i / 4, first = i % 4 * 4;
+      for (int byte = 0; byte < 4; ++byte) {
+        for (int k = 0; k < 4; ++k)
+          left[group + (k & 1) * 8][first + byte + (k >> 1) * 16] = (Left)(self->a[k] >> (8 * byte));
+        for (int k = 0; k < 2; ++k)
+          right[first + byte + k * 16][group] = (i8)(self->b[k] >> (8 * byte));
+      }
+    }
+    for (int i = 0; i < 32; ++i)
+      for (int e = 0; e < 4; ++e) {
+        u32 sum = (u32)((Lane *)lanes[i])->c[e];
+        for (int k = 0; k < 32; ++k)
+          sum += (u32)(left[i / 4 + e / 2 * 8][k] * right[k][i % 4 * 2 + e % 2]);
+        ((Lane *)lanes[i])->c[e] = (i32)sum;
+      }
+  });
+}
+
 } // namespace mlsys::host
 
 inline void ldsm4(u32 *fragment, u32 address) { mlsys::host::loadMatrices<false>(fragment, address); }
@@ -320,6 +348,8 @@ inline void mma_bf16(float *c, const u32 *a, const u32 *b) {
   mlsys::host::multiplyMatrices<bf16>("mma_bf16", c, a, b);
 }
 inline void mma_f16(float *c, const u32 *a, const u32 *b) { mlsys::host::multiplyMatrices<f16>("mma_f16", c, a, b); }
+inline void mma_s8(i32 *c, const u32 *a, const u32 *b) { mlsys::host::multiplyBytes<i8>("mma_s8", c, a, b); }
+inline void mma_u8(i32 *c, const u32 *a, const u32 *b) { mlsys::host::multiplyBytes<u8>("mma_u8", c, a, b); }
 
 //===----------------------------------------------------------------------===//
 // The scalar math that NVRTC declares by itself
