@@ -1,12 +1,12 @@
 // The head of a decoder layer for WgmmaTest.cpp: 2 query heads and a key head of $D elements, $QD
-// and $S are twice and half of that. The rows have $K elements.
+// and $S are twice and half of that. The rows have $K elements; $W thousandths is the size of weights.
 
 !layer = !graph.kv_layer<layers = 1, heads = 1, dim = $D, page = 16, $T>
 !cache = !graph.kv_cache<layers = 1, heads = 1, dim = $D, page = 16, $T>
 !pq = tensor<?x2x$Dx$T, #graph.dims<[T, 2, $D]>>
 !pkv = tensor<?x1x$Dx$T, #graph.dims<[T, 1, $D]>>
-func.func @prefill(%x: tensor<?x$Kx$T, #graph.dims<[T, $K]>>, %wq: tensor<$QDx$Kx$T> {test.deviation = 0.1 : f32},
-                   %wk: tensor<$Dx$Kx$T> {test.deviation = 0.1 : f32}, %wv: tensor<$Dx$Kx$T>,
+func.func @prefill(%x: tensor<?x$Kx$T, #graph.dims<[T, $K]>>, %wq: tensor<$QDx$Kx$T> {test.deviation = $W.0e-3 : f32},
+                   %wk: tensor<$Dx$Kx$T> {test.deviation = $W.0e-3 : f32}, %wv: tensor<$Dx$Kx$T>,
                    %positions: tensor<?xi32, #graph.dims<[T]>> {graph.role = "positions"}, %f: tensor<$Sxf32>,
                    %slots: tensor<?xi64, #graph.dims<[T]>> {graph.role = "slots"}, %cache: !cache,
                    %start: tensor<?xi32, #graph.dims<["R + 1"]>> {graph.role = "query_start"},
