@@ -48,9 +48,9 @@ const ModelKind kinds[] = {
     {"plain", {"causal", "causal"}},
     {"windows", {"causal window 9", "causal window 70"}, false, false, 70},
     {"alternating", {"causal window 9 softcap 2.0", "causal softcap 0.5"}},
-    {"slopes", {"causal slopes [0.3, 0.03, 0.003, 0.0003]", "causal window 70 softcap 2.0 slopes [0.5, 0.25, 0.125, 0.0625]"}},
     {"encoder", {"", "softcap 3.0"}, true, false},
     {"segments", {"", ""}, true, true},
+    {"slopes", {"causal slopes [0.3, 0.03, 0.003, 0.0003]", "causal window 70 softcap 2.0 slopes [0.5, 0.25, 0.125, 0.0625]"}},
 };
 
 std::string modelText(const ModelKind &kind) {
