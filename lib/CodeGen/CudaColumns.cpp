@@ -144,10 +144,6 @@ public:
   LogicalResult run(LaunchShape &launch);
 
 private:
-  Value extentOf(const DimExpr &dim) {
-    std::optional<int64_t> known = dim.asConstant();
-    return known ? math.constant(*known) : kernel.extent(dim);
-  }
   Value bufferOf(unsigned reduction) {
     return kernel.outputs[kernel.outputs.size() - columns.inputs.size() + reduction];
   }
@@ -199,7 +195,7 @@ Value ColumnStage::reduceColumns(unsigned reduction) {
   for (auto [value, condition] : llvm::zip_equal(values, inside)) {
     if (condition)
       value = arith::SelectOp::create(builder, loc, condition, value, neutral);
-    sum = combineElements(builder, loc, kind, sum, value);
+    sum = emitCombine(builder, loc, kind, sum, value);
   }
   scf::YieldOp::create(builder, loc, sum);
   builder.setInsertionPointAfter(loop);
@@ -212,7 +208,7 @@ Value ColumnStage::reduceColumns(unsigned reduction) {
   Value mine = math.min(thread, math.constant(tile - 1)), total;
   for (int64_t row = 0; row < groups; ++row) {
     Value value = emitter.load(shared, math.add(mine, row * tile), 1);
-    total = total ? combineElements(builder, loc, kind, total, value) : value;
+    total = total ? emitCombine(builder, loc, kind, total, value) : value;
   }
   return total;
 }
@@ -223,8 +219,8 @@ LogicalResult ColumnStage::run(LaunchShape &launch) {
   DimExpr innerDim = joins ? structure.rows : columns.inner;
   Value block = kernel::BlockIdOp::create(builder, loc, builder.getIndexType(), 0);
   thread = kernel::ThreadIdOp::create(builder, loc, builder.getIndexType());
-  inner = extentOf(innerDim);
-  length = joins ? math.constant(columns.parts) : extentOf(columns.length);
+  inner = kernel.extent(innerDim);
+  length = joins ? math.constant(columns.parts) : kernel.extent(columns.length);
   Value tiles = math.ceilDiv(inner, tile), firstColumn = math.mul(math.mod(block, tiles), tile);
   Value rest = math.div(block, tiles);
   bool one = joins || columns.outer.asConstant() == 1;
@@ -249,7 +245,7 @@ LogicalResult ColumnStage::run(LaunchShape &launch) {
     Value row = math.join(outer, inner, mine);
     if (!stores) {
       for (auto [reduction, total] : llvm::enumerate(totals))
-        emitter.store(total, bufferOf(reduction), math.join(part, extentOf(structure.rows), row));
+        emitter.store(total, bufferOf(reduction), math.join(part, kernel.extent(structure.rows), row));
       return;
     }
     for (auto [reduce, total] : llvm::zip_equal(structure.reductions, totals))

@@ -5,15 +5,12 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
+#include "ElementMath.h"
 #include "LowerForCuda.h"
 
 namespace mlsys {
 
-/// Combines two values (elements or vectors) of a reduction.
-mlir::Value combineElements(mlir::OpBuilder &builder, mlir::Location loc, graph::ReduceKind kind, mlir::Value lhs,
-                            mlir::Value rhs);
-
-/// The value of type `wanted` that changes nothing.
+/// The element or vector of type `wanted` that changes nothing.
 mlir::Value neutralElement(mlir::OpBuilder &builder, mlir::Location loc, graph::ReduceKind kind, mlir::Type wanted);
 
 /// The reduction of what each thread has (a vector or an element); the same in every thread.

@@ -64,7 +64,7 @@ SmallVector<Value> mlsys::emitCudaRowReductions(ElementEmitter &emitter, KernelB
     builder.setInsertionPointToStart(loop.getBody());
     Value linear = math.join(row, extent, loop.getInductionVar());
     Value value = emitter.emit(reduce.getInput(), emitter.delinearize(linear, reduce.getInput()), width);
-    Value sum = combineElements(builder, loc, reduce.getKind(), loop.getRegionIterArg(0), value);
+    Value sum = emitCombine(builder, loc, reduce.getKind(), loop.getRegionIterArg(0), value);
     scf::YieldOp::create(builder, loc, sum);
     builder.setInsertionPointAfter(loop);
     results.push_back(joinThreads(kernel, reduce.getKind(), loop.getResult(0), scope));
@@ -169,7 +169,7 @@ static void emitHeldRow(ElementEmitter &emitter, KernelBuilder &kernel, const He
       if (condition)
         counted = arith::SelectOp::create(builder, loc, condition, value,
                                           neutralElement(builder, loc, reduce.getKind(), type));
-      partial = partial ? combineElements(builder, loc, reduce.getKind(), partial, counted) : counted;
+      partial = partial ? emitCombine(builder, loc, reduce.getKind(), partial, counted) : counted;
     }
     Value total = joinThreads(kernel, reduce.getKind(), partial, plan.scope);
     emitter.define(reduce.getResult(), uniformSource(kernel, total));

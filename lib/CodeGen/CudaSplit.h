@@ -6,7 +6,8 @@
 //
 // Reductions that several blocks compute together: each writes what it has of a part, and the next kernel joins the
 // parts, in their order. How many parts there are depends on the length that is reduced (or its hint) and on types,
-// never on the number of rows, so that a row gets the same bits in every batch.
+// never on the number of rows, so that a row gets the same bits in every batch. (For columns also on how many lie side
+// by side, or the hint.)
 //
 //===----------------------------------------------------------------------===//
 #pragma once

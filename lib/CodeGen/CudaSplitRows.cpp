@@ -197,7 +197,7 @@ Value SplitRows::join(unsigned reduction) {
     }
     if (inside)
       value = arith::SelectOp::create(builder, loc, inside, value, first);
-    total = total ? combineElements(builder, loc, reduce.getKind(), total, value) : value;
+    total = total ? emitCombine(builder, loc, reduce.getKind(), total, value) : value;
   }
   return joinThreads(kernel, reduce.getKind(), total, scope);
 }
@@ -254,7 +254,7 @@ Value SplitRows::reducePart(ReduceOp reduce) {
     for (auto [value, condition] : llvm::zip_equal(values, at.inside)) {
       if (condition)
         value = arith::SelectOp::create(builder, loc, condition, value, neutral);
-      sum = combineElements(builder, loc, reduce.getKind(), sum, value);
+      sum = emitCombine(builder, loc, reduce.getKind(), sum, value);
     }
     return sum;
   });
@@ -287,7 +287,7 @@ LogicalResult SplitRows::run(LaunchShape &launch) {
   row = whole ? block : math.div(block, split.parts);
   part = whole ? math.constant(0) : math.mod(block, split.parts);
   std::optional<int64_t> known = split.length.asConstant();
-  extent = known ? math.constant(*known) : kernel.extent(split.length);
+  extent = kernel.extent(split.length);
   Value partColumns = math.mul(math.ceilDiv(extent, split.parts * chunk), chunk);
   begin = math.mul(part, partColumns);
   end = math.min(math.add(begin, partColumns), extent);

@@ -162,10 +162,6 @@ public:
   LogicalResult run(LaunchShape &launch);
 
 private:
-  Value extentOf(const DimExpr &dim) {
-    std::optional<int64_t> known = dim.asConstant();
-    return known ? math.constant(*known) : kernel.extent(dim);
-  }
   /// The place of step `step` of this thread in the tile: along the vectors, and across.
   std::pair<Value, Value> placeOf(const Side &side, int64_t step);
   /// The indices of element (from, to) of the tile's plane.
@@ -204,7 +200,7 @@ SmallVector<Value> TransposeTiles::indicesOf(Value from, Value to) {
         result[dim] = linear;
         break;
       }
-      Value extent = extentOf(getDim(type, dim));
+      Value extent = kernel.extent(getDim(type, dim));
       result[dim] = math.mod(linear, extent);
       linear = math.div(linear, extent);
     }
@@ -280,8 +276,8 @@ void TransposeTiles::store() {
 LogicalResult TransposeTiles::run(LaunchShape &launch) {
   Value block = kernel::BlockIdOp::create(builder, loc, builder.getIndexType(), 0);
   thread = kernel::ThreadIdOp::create(builder, loc, builder.getIndexType());
-  fromExtent = extentOf(plan.fromExtent);
-  toExtent = extentOf(plan.toExtent);
+  fromExtent = kernel.extent(plan.fromExtent);
+  toExtent = kernel.extent(plan.toExtent);
   // Blocks that follow each other go along the outputs.
   Value toTiles = math.ceilDiv(toExtent, side), fromTiles = math.ceilDiv(fromExtent, side);
   toBase = math.mul(math.mod(block, toTiles), side);
@@ -296,7 +292,7 @@ LogicalResult TransposeTiles::run(LaunchShape &launch) {
       batch.push_back(dim);
   for (int64_t dim : llvm::reverse(batch)) {
     others = others * getDim(type, dim);
-    Value extent = extentOf(getDim(type, dim));
+    Value extent = kernel.extent(getDim(type, dim));
     indices[dim] = dim == batch.front() ? rest : math.mod(rest, extent);
     rest = dim == batch.front() ? rest : math.div(rest, extent);
   }

@@ -184,6 +184,17 @@ OutlinedKernel KernelOutliner::makeJoin(FusionOp fusion, const FusionStructure &
   return result;
 }
 
+/// The buffers of a fusion's inputs, then those of its results that are tensors.
+static SmallVector<Type> getBufferTypes(FusionOp fusion) {
+  SmallVector<Type> types;
+  for (Value input : fusion.getInputs())
+    types.push_back(getBufferType(input.getType()));
+  for (Type type : fusion.getResultTypes())
+    if (isa<RankedTensorType>(type))
+      types.push_back(getBufferType(type));
+  return types;
+}
+
 /// Removes operations and symbol arguments that nothing uses, by which alone equal code may differ.
 static void removeUnused(kernel::FuncOp function, SmallVectorImpl<std::string> &symbols) {
   IRRewriter rewriter(function.getContext());
@@ -228,13 +239,8 @@ static void removeUnusedBuffers(kernel::FuncOp function, SmallVectorImpl<unsigne
 LogicalResult KernelOutliner::lowerSplit(FusionOp fusion, const FusionStructure &structure, const CudaSplit &split,
                                          OutlinedKernel &result) {
   OpBuilder builder(module.getContext());
-  SmallVector<Type> types;
-  for (Value input : fusion.getInputs())
-    types.push_back(getBufferType(input.getType()));
-  size_t numInputs = types.size();
-  for (Type type : fusion.getResultTypes())
-    if (isa<RankedTensorType>(type))
-      types.push_back(getBufferType(type));
+  SmallVector<Type> types = getBufferTypes(fusion);
+  size_t numInputs = fusion.getInputs().size();
   size_t firstTemporary = types.size();
   DimExpr partial;
   for (Type element : split.temporaries) {
@@ -293,13 +299,8 @@ LogicalResult KernelOutliner::lower(FusionOp fusion, OutlinedKernel &result) {
   OpBuilder builder(module.getContext());
   Location loc = fusion.getLoc();
   int64_t parts = cpu ? selectAttentionParts(fusion, *cpu) : countCudaPartElements(fusion) ? 0 : 1;
-  SmallVector<Type> types;
-  for (Value input : fusion.getInputs())
-    types.push_back(getBufferType(input.getType()));
-  size_t numInputs = types.size();
-  for (Type type : fusion.getResultTypes())
-    if (isa<RankedTensorType>(type))
-      types.push_back(getBufferType(type));
+  SmallVector<Type> types = getBufferTypes(fusion);
+  size_t numInputs = fusion.getInputs().size();
   if (parts != 1)
     types.push_back(MemRefType::get({ShapedType::kDynamic}, builder.getF32Type()));
   size_t numBuffers = types.size();

@@ -240,6 +240,13 @@ std::string mlsys::getTilesPath(llvm::StringRef isa) {
   return std::string(path);
 }
 
+std::string Compilation::findTiles(const CompileTarget &target) const {
+  if (request.tiles != "auto")
+    return request.tiles;
+  std::string path = getTilesPath(getTilesIsa(target));
+  return !path.empty() && llvm::sys::fs::exists(path) ? path : "";
+}
+
 llvm::Error Compilation::runStage(Stage stage, ModuleOp module, const CompileTarget &target) {
   if (request.progress)
     request.progress(isTargetStage(stage) ? (stringifyStage(stage) + " for " + target.str()).str()
@@ -251,15 +258,8 @@ llvm::Error Compilation::runStage(Stage stage, ModuleOp module, const CompileTar
   options.prefillChunk = request.prefillChunk;
   options.kvType = request.kvType;
   options.candidate = request.candidate;
-  options.tiles = request.tiles;
-  if (request.tiles == "auto") {
-    options.tiles.clear();
-    if (stage == Stage::Kernel) {
-      std::string path = getTilesPath(getTilesIsa(target));
-      if (!path.empty() && llvm::sys::fs::exists(path))
-        options.tiles = path;
-    }
-  }
+  if (stage == Stage::Kernel)
+    options.tiles = findTiles(target);
   PassManager passes(&context, ModuleOp::getOperationName());
   // Each stage ends with -mlsys-verify-stage, and is verified once after it.
   passes.enableVerifier(false);

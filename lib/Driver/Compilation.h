@@ -31,6 +31,9 @@ public:
   /// Runs `work`; when it fails, what was reported becomes the error.
   llvm::Error collect(llvm::function_ref<mlir::LogicalResult()> work);
 
+  /// The file of measured tiles that a target takes; empty when there is none.
+  std::string findTiles(const CompileTarget &target) const;
+
   /// The stage that the model was in when it was read: Import unless it is IR.
   Stage initialStage() const { return initial; }
 

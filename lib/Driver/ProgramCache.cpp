@@ -67,8 +67,8 @@ const std::string &mlsys::getCompilerIdentity() {
 }
 
 /// The text of the measured tiles that a target takes; nothing when there are none.
-static std::string readTiles(const CompileRequest &request, const CompileTarget &target) {
-  std::string path = request.tiles == "auto" ? getTilesPath(getTilesIsa(target)) : request.tiles;
+static std::string readTiles(const Compilation &compilation, const CompileTarget &target) {
+  std::string path = compilation.findTiles(target);
   if (path.empty())
     return "";
   auto file = llvm::MemoryBuffer::getFile(path);
@@ -100,7 +100,7 @@ ProgramCache::ProgramCache(const Compilation &compilation) {
     bool isCpu = target.device == "cpu";
     bool hasCubins = !isCpu && target.cubins && !target.variant.empty();
     targets += fmt::format("{} [{}] [{}]\n", target.str(),
-                           isCpu ? describeHost() : (hasCubins ? getCubinCompiler() : ""), readTiles(request, target));
+                           isCpu ? describeHost() : (hasCubins ? getCubinCompiler() : ""), readTiles(compilation, target));
   }
   key = "program-" + rt::KernelCache::key({module, options, targets, getCompilerIdentity()});
 }
