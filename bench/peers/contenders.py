@@ -160,9 +160,9 @@ class Resident:
             self.process.wait()
 
 
-PEERS = ("eager", "torch.compile", "openvino", "onnxruntime", "llama.cpp")
+PEERS = ("eager", "torch.compile", "openvino", "openvino-genai", "onnxruntime", "llama.cpp")
 GROUPS_OF = {"onnxruntime": ("minilm",), "openvino": ("llama", "smollm2", "minilm"),
-             "llama.cpp": ("llama", "smollm2")}
+             "openvino-genai": ("llama", "smollm2"), "llama.cpp": ("llama", "smollm2")}
 
 
 def make_peer(name, python, threads, minilm, references, llama_problem, log):
@@ -172,6 +172,7 @@ def make_peer(name, python, threads, minilm, references, llama_problem, log):
         "eager": ["torch_worker.py", "eager", str(threads), MODELS, minilm],
         "torch.compile": ["torch_worker.py", "compile", str(threads), MODELS, minilm],
         "openvino": ["openvino_worker.py", str(threads), MODELS, references],
+        "openvino-genai": ["openvino_genai_worker.py", str(threads), MODELS],
         "onnxruntime": ["onnxruntime_worker.py", str(threads), MODELS, references],
     }[name]
     return Resident(name, python, arguments, threads, log)

@@ -1,4 +1,4 @@
-"""OpenVINO: stateful language models as optimum-intel exports them, and encoders:
+"""OpenVINO without its GenAI library: stateful language models, and encoders:
 openvino_worker.py THREADS MODELS REFERENCES."""
 import os
 import sys
@@ -10,15 +10,8 @@ import numpy
 import openvino
 from openvino import opset13
 
+from peers.openvino_model import exported
 from peers.worker import NoSuchModel, check, random_ids, reference_path, repeated, serve
-
-
-def export(source, target):
-    from optimum.exporters.openvino import main_export
-
-    main_export(source, target + ".part", task="text-generation-with-past",
-                library_name="transformers", convert_tokenizer=False)
-    os.rename(target + ".part", target)
 
 
 def keep_last_logits(model):
@@ -67,10 +60,8 @@ class OpenVino:
     def causal(self, work):
         name = work["model"]
         if name not in self.requests:
-            target = os.path.join(self.models, name + "-openvino")
-            if not os.path.exists(target):
-                export(os.path.join(self.models, name), target)
-            model = self.core.read_model(os.path.join(target, "openvino_model.xml"))
+            model = self.core.read_model(
+                os.path.join(exported(self.models, name), "openvino_model.xml"))
             vocabulary = model.output("logits").partial_shape[2].get_length()
             keep_last_logits(model)
             names = {port.get_any_name() for port in model.inputs}

@@ -1,0 +1,58 @@
+"""OpenVINO GenAI: its LLMPipeline with paged attention, on the model that openvino_worker.py exports:
+openvino_genai_worker.py THREADS MODELS."""
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import openvino
+import openvino_genai
+
+from peers.openvino_model import exported, vocabulary_of
+from peers.worker import NoSuchModel, random_ids, repeated, serve
+
+
+class OpenVinoGenai:
+    def __init__(self, threads, models):
+        self.threads, self.models = threads, models
+        self.pipelines, self.seed = {}, 0
+
+    def pipeline(self, name):
+        if name not in self.pipelines:
+            folder = exported(self.models, name)
+            self.pipelines[name] = openvino_genai.LLMPipeline(
+                folder, "CPU", INFERENCE_PRECISION_HINT="bf16", KV_CACHE_PRECISION="bf16",
+                INFERENCE_NUM_THREADS=self.threads, PERFORMANCE_HINT="LATENCY")
+            self.pipelines[name, "vocabulary"] = vocabulary_of(folder)
+        return self.pipelines[name]
+
+    def generate(self, work, tokens):
+        """Durations in seconds: to the first token, and of each token after it."""
+        name, shape = work["model"], work["shape"]
+        pipeline = self.pipeline(name)
+        # Never the same prompt: the pipeline keeps the keys and values of those it has seen.
+        self.seed += 1
+        count = shape["tokens"] if work["kind"] == "prefill" else shape["depth"]
+        prompt = random_ids((1, count), self.pipelines[name, "vocabulary"], self.seed)
+        config = openvino_genai.GenerationConfig(max_new_tokens=tokens, min_new_tokens=tokens,
+                                                 ignore_eos=True, do_sample=False)
+        result = pipeline.generate(openvino.Tensor(prompt), config)
+        if len(result.tokens[0]) != tokens:
+            raise ValueError(f"{len(result.tokens[0])} tokens instead of {tokens}")
+        metrics = result.perf_metrics
+        return metrics.get_ttft().mean * 1e-3, metrics.get_tpot().mean * 1e-3
+
+    def prepare(self, work):
+        if work["kind"] not in ("decode", "prefill"):
+            raise NoSuchModel
+        self.measure(work)
+
+    def measure(self, work):
+        if work["kind"] == "prefill":
+            return self.generate(work, 1)[0]
+        tokens = work["shape"]["tokens"]
+        return self.generate(work, tokens + 1)[1] * tokens
+
+
+if __name__ == "__main__":
+    serve(OpenVinoGenai(int(sys.argv[1]), sys.argv[2]))
