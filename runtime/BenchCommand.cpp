@@ -30,8 +30,10 @@ static constexpr int64_t mostRequests = 4096;
 void rt::checkBench(const BenchRequest &request) {
   if (request.repetitions < 1)
     throw Error("-r {}: expected at least one repetition", request.repetitions);
-  if (request.format != "md" && request.format != "json" && request.format != "csv")
-    throw Error("-o {}: expected md, json or csv", request.format);
+  if (request.rounds < 1)
+    throw Error("--rounds {}: expected at least one round", request.rounds);
+  if (request.format != "md" && request.format != "json" && request.format != "jsonl" && request.format != "csv")
+    throw Error("-o {}: expected md, json, jsonl or csv", request.format);
   for (int64_t tokens : request.promptLengths)
     if (tokens < 0)
       throw Error("-p {}: expected a number of tokens", tokens);
@@ -400,6 +402,21 @@ static Work makeWork(ModelHandle &model, BenchKind kind, BenchRow &row,
   return [work](Stopwatch &watch) { return work->once(watch); };
 }
 
+/// One round of a row. False when the request was cancelled.
+static bool measure(const Work &work, Stopwatch &watch, const BenchRequest &request, BenchRow &row) {
+  // The first run warms caches and memory up.
+  for (int i = 0; i <= request.repetitions; ++i) {
+    double seconds = work(watch);
+    if (request.cancel && request.cancel->load())
+      return false;
+    if (i > 0) {
+      row.seconds.push_back(seconds);
+      watch.addTo(row);
+    }
+  }
+  return true;
+}
+
 int rt::runBench(ModelHandle &model, const BenchRequest &request, Streams streams) {
   checkBench(request);
   BenchKind kind = !model.language                  ? BenchKind::Tensors
@@ -424,21 +441,24 @@ int rt::runBench(ModelHandle &model, const BenchRequest &request, Streams stream
                               : model.tensors->setProfile(wanted);
       },
       request.kernels);
-  bool cancelled = false;
-  for (BenchRow &row : rows) {
-    Work work = makeWork(model, kind, row, request);
-    // The first run warms caches and memory up.
-    for (int i = 0; i <= request.repetitions && !cancelled; ++i) {
-      double seconds = work(watch);
-      if (i > 0) {
-        row.seconds.push_back(seconds);
-        watch.addTo(row);
-      }
-      cancelled = request.cancel && request.cancel->load();
+  // Functions on tensors have memory of their own. A language model has one cache, so only the last
+  // row's tokens are in it.
+  std::vector<Work> works(rows.size());
+  bool cancelled = false, lines = request.format == "jsonl";
+  for (int round = 0; round < request.rounds; ++round)
+    for (size_t i = 0; i < rows.size() && !cancelled; ++i) {
+      if (kind != BenchKind::Tensors && !works[i])
+        std::fill(works.begin(), works.end(), nullptr);
+      if (!works[i])
+        works[i] = makeWork(model, kind, rows[i], request);
+      BenchRow measured = rows[i];
+      cancelled = !measure(works[i], watch, request, lines ? measured : rows[i]);
+      if (lines && !cancelled)
+        printBenchLine(model, kind, measured, streams.out);
     }
-  }
   if (cancelled)
     return interruptedExitCode;
-  printBench(model, kind, rows, request.format, streams.out);
+  if (!lines)
+    printBench(model, kind, rows, request.format, streams.out);
   return 0;
 }

@@ -182,6 +182,10 @@ static Json rowFields(const ModelHandle &model, BenchKind kind, const BenchRow &
   return fields;
 }
 
+void rt::printBenchLine(const ModelHandle &model, BenchKind kind, const BenchRow &row, std::ostream &out) {
+  out << rowFields(model, kind, row).dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
+}
+
 static void printCsv(const ModelHandle &model, BenchKind kind, const std::vector<BenchRow> &rows,
                      std::ostream &out) {
   bool header = true;

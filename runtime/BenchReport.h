@@ -48,6 +48,9 @@ struct BenchRow {
 /// What the rows of a model are about.
 enum class BenchKind { Causal, Encoder, Tensors };
 
+/// Prints a row as a line of JSON and flushes it.
+void printBenchLine(const ModelHandle &model, BenchKind kind, const BenchRow &row, std::ostream &out);
+
 /// Prints rows as "md", "json" or "csv".
 void printBench(const ModelHandle &model, BenchKind kind, const std::vector<BenchRow> &rows,
                 const std::string &format, std::ostream &out);

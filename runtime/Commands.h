@@ -137,7 +137,9 @@ struct BenchRequest {
   /// Times each launch, and sums up by kernel.
   bool kernels = false;
   int repetitions = 5;
-  /// "md", "json" or "csv".
+  /// How often all rows are measured, one after the other; each time begins with a run that is not counted.
+  int rounds = 1;
+  /// "md", "json", "csv", or "jsonl": each round of a row is a line, printed as soon as it is measured.
   std::string format = "md";
   int64_t chunk = 0;
   const std::atomic<bool> *cancel = nullptr;

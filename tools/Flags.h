@@ -335,8 +335,11 @@ inline void addBench(CLI::App &app, BenchFlags &flags) {
   app.add_flag("--kernels", request.kernels, "Time each launch and sum up by kernel");
   app.add_option("-r,--repetitions", request.repetitions, "Runs to average")
       ->capture_default_str();
-  app.add_option("-o,--output", request.format, "md, json or csv")
-      ->check(CLI::IsMember({"md", "json", "csv"}))
+  app.add_option("--rounds", request.rounds, "Times that all rows are measured, one after the other")
+      ->capture_default_str();
+  app.add_option("-o,--output", request.format,
+                 "md, json, csv, or jsonl: a line for each row and round, as soon as it is measured")
+      ->check(CLI::IsMember({"md", "json", "jsonl", "csv"}))
       ->capture_default_str();
   app.add_option("--chunk", request.chunk, "Tokens of the prompt in one step; 0: the model's choice")
       ->check(CLI::NonNegativeNumber);

@@ -62,26 +62,11 @@ static std::vector<double> measure(const Loop &loop, std::vector<Task> &tasks, i
   return seconds;
 }
 
-int main(int argc, char **argv) try {
-  CLI::App app{"Measures memory bandwidth (GB/s) and arithmetic peak (TFLOP/s) and prints JSON"};
-  int threads = int(std::max(1u, std::thread::hardware_concurrency())), repetitions = 7;
-  int megabytes = 256;
-  app.add_option("-t,--threads", threads, "Threads")->check(CLI::Range(1, 1024))->capture_default_str();
-  app.add_option("-r,--repetitions", repetitions, "Measurements of each loop")
-      ->check(CLI::Range(1, 1000))
-      ->capture_default_str();
-  app.add_option("-m,--megabytes", megabytes, "Memory of each thread's two blocks")
-      ->check(CLI::Range(2, 1 << 20))
-      ->capture_default_str();
-  CLI11_PARSE(app, argc, argv);
-  std::string isa = rt::bestCpuIsa();
-  std::vector<Task> tasks;
-  for (int i = 0; i < threads; ++i) {
-    size_t bytes = (size_t(megabytes) << 20) / largePage * largePage;
-    tasks.push_back({allocate(bytes), allocate(bytes), bytes});
-  }
+/// One measurement of everything.
+static nlohmann::ordered_json measureAll(std::vector<Task> &tasks, int repetitions) {
+  size_t threads = tasks.size();
   nlohmann::ordered_json result = {{"processor", rt::cpuModelName()},
-                                   {"isa", isa},
+                                   {"isa", rt::bestCpuIsa()},
                                    {"threads", threads},
                                    {"block_bytes", tasks[0].bytes}};
   for (const Loop &loop : availableLoops()) {
@@ -97,7 +82,32 @@ int main(int argc, char **argv) try {
                          {"best", sorted.back()},
                          {"samples", rates}};
   }
-  std::cout << result.dump(2) << "\n";
+  return result;
+}
+
+int main(int argc, char **argv) try {
+  CLI::App app{"Measures memory bandwidth (GB/s) and arithmetic peak (TFLOP/s) and prints JSON"};
+  int threads = int(std::max(1u, std::thread::hardware_concurrency())), repetitions = 7;
+  int megabytes = 256, rounds = 0;
+  app.add_option("-t,--threads", threads, "Threads")->check(CLI::Range(1, 1024))->capture_default_str();
+  app.add_option("-r,--repetitions", repetitions, "Measurements of each loop")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  app.add_option("-m,--megabytes", megabytes, "Memory of each thread's two blocks")
+      ->check(CLI::Range(2, 1 << 20))
+      ->capture_default_str();
+  app.add_option("--rounds", rounds, "Measure everything so often, and print each time a line")
+      ->check(CLI::Range(1, 1 << 20));
+  CLI11_PARSE(app, argc, argv);
+  std::vector<Task> tasks;
+  for (int i = 0; i < threads; ++i) {
+    size_t bytes = (size_t(megabytes) << 20) / largePage * largePage;
+    tasks.push_back({allocate(bytes), allocate(bytes), bytes});
+  }
+  for (int round = 0; round < rounds && std::cout.good(); ++round)
+    std::cout << measureAll(tasks, repetitions).dump() << std::endl;
+  if (rounds == 0)
+    std::cout << measureAll(tasks, repetitions).dump(2) << "\n";
   return std::cout.good() ? 0 : 1;
 } catch (const std::exception &error) {
   std::cerr << "error: " << error.what() << "\n";

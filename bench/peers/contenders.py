@@ -1,4 +1,5 @@
-"""Who is measured: mlsys, resident peers, and programs that run once a turn."""
+"""Who is measured: mlsys, llama.cpp, and peers in Python. All are processes that keep their weights
+and memory, and are stopped between their turns."""
 import json
 import os
 import signal
@@ -22,12 +23,12 @@ def run(command, **more):
 
 
 class Mlsys:
-    """A program of every work, run anew each turn: its load is not in the time."""
+    """A program of every work."""
 
     name = "mlsys"
 
-    def __init__(self, threads, minilm):
-        self.threads, self.minilm = threads, minilm
+    def __init__(self, threads, minilm, log):
+        self.threads, self.minilm, self.log = threads, minilm, log
 
     def program(self, work):
         """The model and the file it is compiled to."""
@@ -48,9 +49,9 @@ class Mlsys:
         run(command)
         return f"compiled in {time.perf_counter() - start:.2f} s"
 
-    def measure(self, work):
+    def begin(self, work, rounds):
         command = [tool("mlsys-run"), "bench", self.program(work)[1], "--device", "cpu", "-t",
-                   str(self.threads), "-o", "json"]
+                   str(self.threads), "-o", "jsonl", "--rounds", str(rounds)]
         shape = work.shape
         if work.kind == "decode":
             command += ["-p", "0", "-n", str(shape["tokens"]), "-d", str(shape["depth"]), "-r", "1",
@@ -63,7 +64,13 @@ class Mlsys:
         else:
             symbol = "N" if work.kind == "pointwise" else "M"
             command += ["--symbol", f"{symbol}={shape[symbol]}", "-r", "30"]
-        return json.loads(run(command))[0]["median_ns"] * 1e-9
+        self.turns = Turns(command, self.log)
+
+    def measure(self, work):
+        return self.turns.next()["median_ns"] * 1e-9
+
+    def end(self):
+        self.turns.stop()
 
     def outputs(self, work, inputs, folder):
         """Runs a program on .npy files; a folder with the results."""
@@ -79,33 +86,61 @@ class Mlsys:
 
 
 class LlamaCpp:
-    """llama-bench, which loads the model each turn: that is not in its times."""
+    """llama-bench, with a test for each turn: it keeps the model, and fills its cache anew."""
 
     name = "llama.cpp"
 
-    def __init__(self, threads, problem):
-        self.threads, self.problem = threads, problem
+    def __init__(self, threads, problem, log):
+        self.threads, self.problem, self.log = threads, problem, log
 
     def prepare(self, work):
         if self.problem:
             raise Missing(self.problem)
         if work.kind not in ("decode", "prefill"):
             raise Missing("no such model")
-        self.measure(work)
+
+    def begin(self, work, rounds):
+        shape = work.shape
+        tests = ",".join([str(shape["tokens"])] * rounds)
+        command = [LLAMA_BENCH, "-m", model_path(work.model + ".gguf"), "-t", str(self.threads),
+                   "-r", "1", "-o", "jsonl", "-lm", "none"]
+        if work.kind == "decode":
+            command += ["-p", "0", "-n", tests, "-d", str(shape["depth"])]
+        else:
+            command += ["-p", tests, "-n", "0", "-b", "512", "-ub", "512"]
+        self.turns = Turns(command, self.log, ALLOCATOR)
 
     def measure(self, work):
-        shape = work.shape
-        command = [LLAMA_BENCH, "-m", model_path(work.model + ".gguf"), "-t", str(self.threads),
-                   "-r", "1", "-o", "json", "-lm", "none"]
-        if work.kind == "decode":
-            command += ["-p", "0", "-n", str(shape["tokens"]), "-d", str(shape["depth"])]
-        else:
-            command += ["-p", str(shape["tokens"]), "-n", "0", "-b", "512", "-ub", "512"]
-        rows = json.loads(run(command, env={**os.environ, **ALLOCATOR}))
-        return work.amount / rows[0]["avg_ts"]
+        return work.amount / self.turns.next()["avg_ts"]
+
+    def end(self):
+        self.turns.stop()
 
     def stop(self):
         pass
+
+
+class Turns:
+    """A program that prints a line of JSON for each of its measurements. It is stopped between turns:
+    what it does before the stop is the run of the next measurement that is not counted."""
+
+    def __init__(self, command, log, environment={}):
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True,
+                                        env={**os.environ, **environment})
+        self.process.send_signal(signal.SIGSTOP)
+
+    def next(self):
+        self.process.send_signal(signal.SIGCONT)
+        line = self.process.stdout.readline()
+        if not line:
+            raise Missing(f"{self.process.args[0]} ends with {self.process.wait()}; see the log")
+        self.process.send_signal(signal.SIGSTOP)
+        return json.loads(line)
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
 
 
 class Resident:
@@ -147,6 +182,12 @@ class Resident:
         return ", ".join(filter(None, [answer["note"],
                                        f"ready {answer['since_start']:.1f} s after its start"]))
 
+    def begin(self, work, rounds):
+        pass
+
+    def end(self):
+        pass
+
     def measure(self, work):
         return self.ask({"do": "measure", "work": work.to_json()})["seconds"]
 
@@ -167,7 +208,7 @@ GROUPS_OF = {"onnxruntime": ("minilm",), "openvino": ("llama", "smollm2", "minil
 
 def make_peer(name, python, threads, minilm, references, llama_problem, log):
     if name == "llama.cpp":
-        return LlamaCpp(threads, llama_problem)
+        return LlamaCpp(threads, llama_problem, log)
     arguments = {
         "eager": ["torch_worker.py", "eager", str(threads), MODELS, minilm],
         "torch.compile": ["torch_worker.py", "compile", str(threads), MODELS, minilm],

@@ -7,6 +7,7 @@ import re
 import subprocess
 from importlib import metadata
 
+from .contenders import Turns
 from .environment import PACKAGES
 from .places import ROOT, tool
 
@@ -62,19 +63,32 @@ def versions():
     return result
 
 
+class Machine:
+    """The machine's own figures, a turn each round as everybody else has."""
+
+    def __init__(self, threads, rounds, log):
+        self.turns = Turns([tool("mlsys-bench-machine"), "-t", str(threads), "-r", "3", "--rounds",
+                            str(rounds)], log)
+
+    def measure(self):
+        return self.turns.next()
+
+    def end(self):
+        self.turns.stop()
+
+
 def measure_machine(threads):
     """One measurement of each loop of bench/machine."""
-    done = subprocess.run([tool("mlsys-bench-machine"), "-t", str(threads), "-r", "3"], check=True,
-                          capture_output=True, text=True)
-    return json.loads(done.stdout)
+    machine = Machine(threads, 1, None)
+    try:
+        return machine.measure()
+    finally:
+        machine.end()
 
 
-def limits(samples):
-    """The medians of the rounds' figures: read, copy (the better kind), and peaks by type."""
-    def median(name):
-        values = sorted(sample[name]["median"] for sample in samples if name in sample)
-        return values[len(values) // 2] if values else 0
-
+def limits(sample):
+    """Of a measurement of the machine: read, copy (the better kind), and peaks by type."""
+    median = lambda name: sample.get(name, {"median": 0})["median"]
     f32 = median("f32_fma")
     return {"read": median("read"), "copy": max(median("copy"), median("copy_non_temporal")),
             "f32": f32, "bf16": max(median("amx_bf16"), median("bf16_dot"), f32),

@@ -10,22 +10,21 @@ def summary(values):
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
-def fraction(work, seconds, limits):
-    """What part of what bounds a work is reached, and of what."""
-    if work.kind == "decode" and limits["read"]:
-        return work.bytes / seconds / 1e9 / limits["read"], "read"
-    if work.kind == "pointwise" and limits["copy"]:
-        return work.bytes / seconds / 1e9 / limits["copy"], "copy"
-    if work.kind in ("prefill", "encode", "gemm") and limits[work.dtype]:
-        return work.flops / seconds / 1e12 / limits[work.dtype], "peak"
-    return None, ""
+def bound(work):
+    """What bounds a work, as a key of the machine's limits, and the amount that its limit is a rate of."""
+    if work.kind == "decode":
+        return "read", work.bytes / 1e9
+    if work.kind == "pointwise":
+        return "copy", work.bytes / 1e9
+    return work.dtype, work.flops / 1e12
 
 
 def row_of(work, samples, notes, missing, limits):
-    """`samples`: contender -> seconds of each round, in step with each other."""
+    """`samples`: contender -> seconds of each round, in step with each other and with `limits`."""
     row = {"work": work.key, "group": work.group, "unit": work.unit, "dtype": work.dtype,
            "shape": work.shape, "bytes": work.bytes, "flops": work.flops, "notes": notes,
-           "missing": missing, "values": {}, "ratios": {}, "seconds": samples}
+           "missing": missing, "values": {}, "ratios": {}, "seconds": samples,
+           "machine": {name: summary([each[name] for each in limits]) for name in limits[0]}}
     for name, seconds in samples.items():
         row["values"][name] = summary([work.value(value) for value in seconds])
     mine = samples.get("mlsys")
@@ -36,7 +35,10 @@ def row_of(work, samples, notes, missing, limits):
         # The peer that mlsys is least ahead of.
         row["best_peer"] = min(row["ratios"], key=lambda name: row["ratios"][name]["median"])
     if mine:
-        row["fraction"], row["fraction_of"] = fraction(work, statistics.median(mine), limits)
+        name, amount = bound(work)
+        row["fraction"] = statistics.median([amount / seconds / limit[name]
+                                             for seconds, limit in zip(mine, limits)])
+        row["fraction_of"] = name if name in ("read", "copy") else "peak"
     return row
 
 
@@ -78,7 +80,7 @@ def print_start(start):
         [row["what"], row["value"], row.get("peers", "")] for row in start])
 
 
-def store(name, facts, threads, machine, limits, rows, start):
+def store(name, facts, threads, rows, start):
     """Into bench/results/NAME.json; what this run did not measure stays as it is."""
     path = os.path.join(BENCH, "results", name + ".json")
     old = {}
@@ -86,14 +88,11 @@ def store(name, facts, threads, machine, limits, rows, start):
         with open(path) as file:
             old = json.load(file)
     for row in rows:
-        row["machine"] = limits
         row["commit"] = facts["commit"]
     done = {row["work"] for row in rows}
     kept = [row for row in old.get("rows", []) if row["work"] not in done]
-    result = {"machine": facts, "threads": threads, "limits": limits, "limit_samples": machine,
-              "start": start or old.get("start", []), "rows": kept + rows}
-    if not rows:
-        result["limits"] = old.get("limits", limits)
+    result = {"machine": facts, "threads": threads, "start": start or old.get("start", []),
+              "rows": kept + rows}
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w") as file:
         json.dump(result, file, indent=1)
