@@ -125,9 +125,8 @@ void KernelOutliner::shareFunction(OutlinedKernel &kernel) {
   ++numShared;
 }
 
-/// An empty function over `buffers`, and the CPU's arguments.
-kernel::FuncOp KernelOutliner::createFunction(FusionOp fusion, ArrayRef<Type> buffers) {
-  OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
+KernelBuilder KernelOutliner::startKernel(OpBuilder &builder, FusionOp fusion, const FusionStructure &structure,
+                                          ArrayRef<Type> buffers, size_t numInputs, int64_t parts) {
   SmallVector<Type> types(buffers);
   if (cpu) {
     Type index = builder.getIndexType();
@@ -135,23 +134,28 @@ kernel::FuncOp KernelOutliner::createFunction(FusionOp fusion, ArrayRef<Type> bu
   }
   Location loc = fusion.getLoc();
   std::string name = (fusion.getKind() + "_" + Twine(counts[fusion.getKind()]++)).str();
+  builder.setInsertionPointToEnd(module.getBody());
   auto function = kernel::FuncOp::create(builder, loc, name, builder.getFunctionType(types, {}),
                                          cpu ? "cpu" : "cuda", fusion.getKind(),
                                          /*scratch_bytes=*/0, ArrayAttr(), ArrayAttr());
-  builder.createBlock(&function.getBody(), {}, types, SmallVector<Location>(types.size(), loc));
-  return function;
+  Block *body = builder.createBlock(&function.getBody(), {}, types, SmallVector<Location>(types.size(), loc));
+  KernelBuilder kernel{builder, loc, function, fusion, structure};
+  kernel.parts = parts;
+  ArrayRef<BlockArgument> arguments = body->getArguments();
+  kernel.inputs.assign(arguments.begin(), arguments.begin() + numInputs);
+  kernel.outputs.assign(arguments.begin() + numInputs, arguments.begin() + buffers.size());
+  if (cpu) {
+    kernel.scratch = arguments[buffers.size()];
+    kernel.begin = arguments[buffers.size() + 1];
+    kernel.end = arguments[buffers.size() + 2];
+  }
+  return kernel;
 }
 
-/// Gives the arguments of `kernel.function` their places.
-void KernelOutliner::setArguments(KernelBuilder &kernel, size_t numInputs, size_t numBuffers) {
-  ArrayRef<BlockArgument> arguments = kernel.function.getBody().front().getArguments();
-  kernel.inputs.assign(arguments.begin(), arguments.begin() + numInputs);
-  kernel.outputs.assign(arguments.begin() + numInputs, arguments.begin() + numBuffers);
-  if (cpu) {
-    kernel.scratch = arguments[numBuffers];
-    kernel.begin = arguments[numBuffers + 1];
-    kernel.end = arguments[numBuffers + 2];
-  }
+/// Ends the body of a kernel.
+static void finishKernel(KernelBuilder &kernel) {
+  kernel.builder.setInsertionPointToEnd(&kernel.function.getBody().front());
+  kernel::ReturnOp::create(kernel.builder, kernel.loc);
 }
 
 OutlinedKernel KernelOutliner::makeJoin(FusionOp fusion, const FusionStructure &structure, int64_t parts) {
@@ -167,19 +171,14 @@ OutlinedKernel KernelOutliner::makeJoin(FusionOp fusion, const FusionStructure &
   result.operands.push_back(output);
   size_t numInputs = types.size();
   types.push_back(getBufferType(fusion.getResultTypes().front()));
-  result.function = createFunction(fusion, types);
-  Block &body = result.function.getBody().front();
-  builder.setInsertionPointToStart(&body);
-  KernelBuilder kernel{builder, fusion.getLoc(), result.function, fusion, structure, {}, {}, {}, {},
-                       {}, {}, {}, 0, false, parts};
-  setArguments(kernel, numInputs, numInputs + 1);
+  KernelBuilder kernel = startKernel(builder, fusion, structure, types, numInputs, parts);
   if (cpu)
     lowerAttentionJoinForCpu(kernel, *cpu, result.shape);
   else
     lowerAttentionJoinForCuda(kernel, result.shape);
+  finishKernel(kernel);
+  result.function = kernel.function;
   result.symbols = kernel.symbolNames;
-  builder.setInsertionPointToEnd(&body);
-  kernel::ReturnOp::create(builder, fusion.getLoc());
   result.writes = {static_cast<int64_t>(numInputs)};
   return result;
 }
@@ -251,17 +250,14 @@ LogicalResult KernelOutliner::lowerSplit(FusionOp fusion, const FusionStructure 
   SmallVector<int64_t> written = findWritten(fusion);
   for (unsigned stage = 0; stage < split.stages; ++stage) {
     OutlinedKernel kernelOfStage;
-    kernel::FuncOp function = createFunction(fusion, types);
-    builder.setInsertionPointToStart(&function.getBody().front());
-    KernelBuilder kernel{builder, fusion.getLoc(), function, fusion, structure, {}, {}, {}, {}, {}, {}, {}, 0};
-    setArguments(kernel, numInputs, types.size());
+    KernelBuilder kernel = startKernel(builder, fusion, structure, types, numInputs);
+    kernel::FuncOp function = kernel.function;
     LogicalResult lowered = lowerSplitForCuda(kernel, split, stage, kernelOfStage.shape);
     if (failed(lowered) || kernel.failed) {
       function.erase();
       return failure();
     }
-    builder.setInsertionPointToEnd(&function.getBody().front());
-    kernel::ReturnOp::create(builder, fusion.getLoc());
+    finishKernel(kernel);
     removeUnused(function, kernel.symbolNames);
     kernelOfStage.function = function;
     kernelOfStage.symbols = kernel.symbolNames;
@@ -297,18 +293,14 @@ LogicalResult KernelOutliner::lower(FusionOp fusion, OutlinedKernel &result) {
     if (std::optional<CudaSplit> split = planCudaSplit(fusion, *structure, *cuda))
       return lowerSplit(fusion, *structure, *split, result);
   OpBuilder builder(module.getContext());
-  Location loc = fusion.getLoc();
   int64_t parts = cpu ? selectAttentionParts(fusion, *cpu) : countCudaPartElements(fusion) ? 0 : 1;
   SmallVector<Type> types = getBufferTypes(fusion);
   size_t numInputs = fusion.getInputs().size();
   if (parts != 1)
     types.push_back(MemRefType::get({ShapedType::kDynamic}, builder.getF32Type()));
   size_t numBuffers = types.size();
-  kernel::FuncOp function = createFunction(fusion, types);
-  Block *body = &function.getBody().front();
-  builder.setInsertionPointToStart(body);
-  KernelBuilder kernel{builder, loc, function, fusion, *structure, {}, {}, {}, {}, {}, {}, {}, 0, false, parts};
-  setArguments(kernel, numInputs, numBuffers);
+  KernelBuilder kernel = startKernel(builder, fusion, *structure, types, numInputs, parts);
+  kernel::FuncOp function = kernel.function;
   for (unsigned position = 0; position < numInputs; ++position)
     if (packed.isPackedTable(fusion, position)) {
       kernel.packedTables.insert(position);
@@ -321,8 +313,7 @@ LogicalResult KernelOutliner::lower(FusionOp fusion, OutlinedKernel &result) {
     function.erase();
     return failure();
   }
-  builder.setInsertionPointToEnd(body);
-  kernel::ReturnOp::create(builder, loc);
+  finishKernel(kernel);
   removeUnused(function, kernel.symbolNames);
   function.setScratchBytes(kernel.scratchBytes);
   result.function = function;

@@ -80,8 +80,9 @@ private:
   /// The kernels of a fusion whose reductions are computed in parts.
   mlir::LogicalResult lowerSplit(graph::FusionOp fusion, const graph::FusionStructure &structure, const CudaSplit &split,
                                  OutlinedKernel &result);
-  kernel::FuncOp createFunction(graph::FusionOp fusion, llvm::ArrayRef<mlir::Type> buffers);
-  void setArguments(KernelBuilder &kernel, size_t numInputs, size_t numBuffers);
+  /// A kernel over `buffers`, of which the first `numInputs` are inputs. Its body is empty, and `builder` in it.
+  KernelBuilder startKernel(mlir::OpBuilder &builder, graph::FusionOp fusion, const graph::FusionStructure &structure,
+                            llvm::ArrayRef<mlir::Type> buffers, size_t numInputs, int64_t parts = 1);
 
   mlir::ModuleOp module;
   const CpuTarget *cpu;

@@ -69,13 +69,13 @@ struct KernelBuilder {
   const graph::FusionStructure &structure;
   /// The function's buffers: one for each input of the fusion, then one for each result
   /// that is a tensor (a kv_layer result is the buffer of its operand).
-  llvm::SmallVector<mlir::Value> inputs, outputs;
+  llvm::SmallVector<mlir::Value> inputs = {}, outputs = {};
   /// By name; made on demand by `extent`.
-  llvm::StringMap<mlir::Value> symbols;
+  llvm::StringMap<mlir::Value> symbols = {};
   /// What the kernel's symbol arguments are, in order: expressions over symbols (DimExpr).
-  llvm::SmallVector<std::string> symbolNames;
+  llvm::SmallVector<std::string> symbolNames = {};
   /// CPU: scratch memory (memref<?xi8>) and the range of tasks.
-  mlir::Value scratch, begin, end;
+  mlir::Value scratch = {}, begin = {}, end = {};
   /// CPU: bytes of scratch handed out so far.
   int64_t scratchBytes = 0;
   /// Set, after an error on the operation at fault, by code that has no other way to fail.
