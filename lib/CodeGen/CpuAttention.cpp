@@ -263,10 +263,8 @@ void AttentionLowering::selectTiles() {
   DimExpr tokens = getDim(queryType, 0);
   if (contiguous)
     tokens = getDim(queryType, 1);
-  auto function = kernel.fusion->getParentOfType<func::FuncOp>();
   shape.tokensKnown = tokens.asConstant().has_value();
-  shape.tokens = tokens.evaluate(
-      [&](StringRef name) { return function ? getSymbolHint(function, name) : 128; });
+  shape.tokens = evaluateAtHints(tokens, kernel.fusion);
   shape.headsPerGroup = ratio;
   shape.headDim = headDim;
   shape.keyBlock = keysPerBlock;

@@ -53,10 +53,7 @@ private:
 //===----------------------------------------------------------------------===//
 
 void DotLowering::planTiles() {
-  auto function = kernel.fusion->getParentOfType<func::FuncOp>();
-  int64_t rows = structure.rows.evaluate([&](StringRef name) {
-    return function ? getSymbolHint(function, name) : 128;
-  });
+  int64_t rows = evaluateAtHints(structure.rows, kernel.fusion);
   tiles = chooseDotTiles(
       getShape(structure.rows.asConstant().has_value(), std::max<int64_t>(1, rows)), target,
       kernel.function);

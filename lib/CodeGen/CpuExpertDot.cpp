@@ -68,16 +68,11 @@ private:
 //===----------------------------------------------------------------------===//
 
 void ExpertDotLowering::planTiles() {
-  auto function = kernel.fusion->getParentOfType<func::FuncOp>();
-  auto evaluate = [&](const DimExpr &dim) {
-    int64_t value = dim.evaluate(
-        [&](StringRef name) { return function ? getSymbolHint(function, name) : 128; });
-    return std::max<int64_t>(1, value);
-  };
+  int64_t count = std::max<int64_t>(1, evaluateAtHints(structure.rows, kernel.fusion));
   // Rows are not spread evenly: twice the mean, but with few tokens no more than these.
-  int64_t mean = llvm::divideCeil(2 * evaluate(structure.rows), structure.numExperts);
+  int64_t mean = llvm::divideCeil(2 * count, structure.numExperts);
   int64_t perToken = cast<RankedTensorType>(structure.experts.getType()).getShape().back();
-  int64_t tokens = llvm::divideCeil(evaluate(structure.rows), std::max<int64_t>(1, perToken));
+  int64_t tokens = llvm::divideCeil(count, std::max<int64_t>(1, perToken));
   bool known = structure.rows.asConstant().has_value();
   // The rows of one expert are not cut for the sake of parallelism.
   CpuTarget oneThread = target;

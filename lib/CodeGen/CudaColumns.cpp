@@ -109,9 +109,7 @@ std::optional<CudaColumns> mlsys::planCudaColumns(FusionOp fusion, const FusionS
   for (Value yielded : fusion.getBody().front().getTerminator()->getOperands())
     if (getNumElements(typeOf(getStoredValue(yielded))) != structure.rows)
       return std::nullopt;
-  auto function = fusion->getParentOfType<func::FuncOp>();
-  auto hint = [&](StringRef name) { return getSymbolHint(function, name); };
-  int64_t inner = columns.inner.evaluate(hint), length = columns.length.evaluate(hint);
+  int64_t inner = evaluateAtHints(columns.inner, fusion), length = evaluateAtHints(columns.length, fusion);
   if (inner < minColumns || threads * maxWidth * bytes > maxSharedBytes)
     return std::nullopt;
   // Four blocks a multiprocessor, but four loads a thread.

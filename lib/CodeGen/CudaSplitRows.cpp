@@ -104,8 +104,7 @@ std::optional<CudaSplit> mlsys::planCudaSplit(FusionOp fusion, const FusionStruc
   for (ReduceOp reduce : structure.reductions)
     if (reducedExtent(reduce) != split.length)
       return std::nullopt;
-  auto function = fusion->getParentOfType<func::FuncOp>();
-  int64_t length = split.length.evaluate([&](StringRef name) { return getSymbolHint(function, name); });
+  int64_t length = evaluateAtHints(split.length, fusion);
   if (length <= maxHeldColumns)
     return std::nullopt;
   findLevels(structure, split);

@@ -27,8 +27,7 @@ CudaRows mlsys::getCudaRows(FusionOp fusion, const DimExpr &rows) {
       return std::nullopt;
     return symbol.getMax();
   });
-  int64_t typical = rows.evaluate([&](StringRef name) { return getSymbolHint(function, name); });
-  return {std::max<int64_t>(1, typical), false, most};
+  return {std::max<int64_t>(1, evaluateAtHints(rows, fusion)), false, most};
 }
 
 // Sources: NVIDIA's architecture white papers. A100: 1.41 GHz, 312 TFLOP/s, 5120 bytes a clock from L2, 1555 GB/s.

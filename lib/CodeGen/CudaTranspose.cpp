@@ -92,9 +92,8 @@ static std::optional<CudaTranspose> planOne(TransposeOp transpose, FusionOp fusi
   plan.to = findRun(transpose, last);
   plan.fromExtent = productOf(type, plan.from);
   plan.toExtent = productOf(type, plan.to);
-  auto function = fusion->getParentOfType<func::FuncOp>();
   for (const DimExpr &extent : {plan.fromExtent, plan.toExtent})
-    if (extent.evaluate([&](StringRef name) { return getSymbolHint(function, name); }) < minExtent)
+    if (evaluateAtHints(extent, fusion) < minExtent)
       return std::nullopt;
   return plan;
 }

@@ -36,8 +36,7 @@ static std::optional<DimExpr> chosenExpertBytes(BlockArgument argument) {
     chosen = getNumElements(typeOf(dot.getExperts()));
   }
   RankedTensorType type = typeOf(argument);
-  auto function = argument.getOwner()->getParentOp()->getParentOfType<func::FuncOp>();
-  int64_t typical = chosen.evaluate([&](StringRef name) { return getSymbolHint(function, name); });
+  int64_t typical = evaluateAtHints(chosen, argument.getOwner()->getParentOp());
   if (argument.use_empty() || typical >= type.getDimSize(0))
     return std::nullopt;
   SmallVector<DimExpr> dims = getDims(type);

@@ -37,9 +37,7 @@ struct Life {
 static int64_t getHintBytes(kernel::AllocOp alloc, func::FuncOp function) {
   int64_t bytes = graph::getElementBits(alloc.getType().getElementType()) / 8;
   for (StringAttr dim : alloc.getDims().getDims())
-    bytes *= graph::DimExpr::parse(dim.getValue())->evaluate([&](StringRef name) {
-      return graph::getSymbolHint(function, name);
-    });
+    bytes *= graph::evaluateAtHints(*graph::DimExpr::parse(dim.getValue()), function);
   return bytes;
 }
 

@@ -314,9 +314,14 @@ void mlsys::graph::substituteSymbols(func::FuncOp function,
   function->setAttr(symbolsAttrName, ArrayAttr::get(function.getContext(), symbols));
 }
 
-int64_t mlsys::graph::getSymbolHint(func::FuncOp function, StringRef name) {
-  SymbolAttr symbol = getSymbol(function, name);
-  return symbol ? symbol.getHint() : 128;
+int64_t mlsys::graph::evaluateAtHints(const DimExpr &expr, Operation *op) {
+  auto function = dyn_cast<func::FuncOp>(op);
+  if (!function)
+    function = op->getParentOfType<func::FuncOp>();
+  return expr.evaluate([&](StringRef name) -> int64_t {
+    SymbolAttr symbol = function ? getSymbol(function, name) : SymbolAttr();
+    return symbol ? symbol.getHint() : 128;
+  });
 }
 
 bool mlsys::graph::isElementwise(Operation *op) {

@@ -27,8 +27,7 @@ FusionMachine FusionMachine::get(StringRef target) {
 }
 
 double FusionCost::evaluate(const DimExpr &dim) const {
-  return static_cast<double>(dim.evaluate(
-      [&](StringRef name) { return getSymbolHint(function, name); }));
+  return static_cast<double>(evaluateAtHints(dim, function));
 }
 
 double FusionCost::elements(Type type) const {

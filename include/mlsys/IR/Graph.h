@@ -82,8 +82,9 @@ SymbolAttr getSymbol(mlir::func::FuncOp function, llvm::StringRef name);
 /// Replaces symbols in every type of `function` and takes those that are replaced out of its list; the others stay.
 void substituteSymbols(mlir::func::FuncOp function,
                        llvm::function_ref<std::optional<DimExpr>(llvm::StringRef)> replacement);
-/// The hint of `name`; 128 when it is not listed.
-int64_t getSymbolHint(mlir::func::FuncOp function, llvm::StringRef name);
+/// The value of `expr` with every symbol at the hint that the function around `op`, or `op` itself, lists for it; 128
+/// when it lists none.
+int64_t evaluateAtHints(const DimExpr &expr, mlir::Operation *op);
 
 /// True for operations whose every result element is a function of the operand
 /// elements at the same index.
