@@ -23,9 +23,6 @@
 
 namespace mlsys {
 
-/// Rows up to which a block keeps all of them in registers and reads weights once.
-constexpr int64_t maxGemvRows = 16;
-
 /// What tile choice knows of the rows of a fusion: their number, or that at the hints of its symbols.
 struct CudaRows {
   int64_t count = 1;

@@ -12,9 +12,6 @@ using namespace mlir;
 using namespace mlsys;
 using namespace mlsys::graph;
 
-/// Rows up to which a dot streams its weights once, with all rows in registers.
-static constexpr double maxGemvRows = 16;
-
 FusionMachine FusionMachine::get(StringRef target) {
   FusionMachine machine;
   if (target == "cuda") {

@@ -36,7 +36,7 @@ public:
   double elements(mlir::Type type) const;
   /// Bytes of a value in memory; 0 for what is not a tensor.
   double bytes(mlir::Value value) const;
-  /// Elementwise operations to compute all of `op`'"'"'s result once.
+  /// Elementwise operations to compute all of `op`'s result once.
   double operations(mlir::Operation *op) const;
   double evaluate(const graph::DimExpr &dim) const;
   /// Seconds for moving `bytes` through memory once.

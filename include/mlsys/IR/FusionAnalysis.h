@@ -82,6 +82,9 @@ struct FusionStructure {
   mlir::Operation *hero = nullptr;
 };
 
+/// Rows up to which a kernel of dots streams its weights once, with all rows in registers.
+constexpr int64_t maxGemvRows = 16;
+
 /// True for the heroes of fusions of kind dot.
 bool isDot(mlir::Operation *op);
 /// The sides of a graph.dot or graph.expert_dot.
