@@ -10,6 +10,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "CudaDotEpilogue.h"
 #include "CudaTileChoice.h"
 #include "CudaWgmma.h"
 
@@ -313,25 +314,15 @@ void WgmmaLowering::emitOutput(const DotGroup &group, unsigned output, ValueRang
 }
 
 void WgmmaLowering::emitEpilogue(Region &region, const DotGroup &group) {
-  SmallVector<Type> types(4, builder.getIndexType());
-  SmallVector<Location> locs(4, loc);
   OpBuilder::InsertionGuard guard(builder);
-  Block *block = builder.createBlock(&region, {}, types, locs);
+  Block *block = createDotEpilogue(builder, loc, region);
   Value row0 = block->getArgument(0), col0 = block->getArgument(1);
-  for (int64_t product = 0; product < static_cast<int64_t>(group.dots.size()); ++product) {
-    Value result = group.dots[product]->getResult(0);
-    emitter.bind(result, [this, row0, col0, product, type = typeOf(result)](ValueRange indices, int64_t width) -> Value {
-      SmallVector<DimExpr> lead = getDims(type);
-      lead.pop_back();
-      Value row = emitter.linearize(indices.drop_back(), getTensorType(lead, type.getElementType()));
-      Type f32 = builder.getF32Type();
-      return kernel::TileLoadOp::create(builder, loc, width == 1 ? f32 : Type(VectorType::get({width}, f32)), product,
-                                        math.sub(row, row0), math.sub(indices.back(), col0));
-    });
-  }
-  emitter.clearCache();
-  for (unsigned output : group.outputs)
-    emitOutput(group, output, block->getArguments());
+  emitDotEpilogue(
+      emitter, kernel, group,
+      [this, row0, col0](Value row, Value column) {
+        return std::pair<Value, Value>{math.sub(row, row0), math.sub(column, col0)};
+      },
+      [&](unsigned output) { emitOutput(group, output, block->getArguments()); });
 }
 
 LogicalResult WgmmaLowering::run(const CudaTarget &target, const WgmmaPlan &plan, LaunchShape &launch) {

@@ -32,6 +32,10 @@ struct CudaDotPlan {
   int64_t rows = 0;
   /// Shared memory of the largest tile.
   int64_t sharedBytes = 0;
+
+  /// Whether its tiles are those of gemv_mma; of gemv. With either a block has all rows.
+  bool isMma() const { return tiles.front().method == "gemv_mma"; }
+  bool isGemv() const { return tiles.front().method == "gemv"; }
 };
 
 /// A plan that is possible.
