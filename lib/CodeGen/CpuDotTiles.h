@@ -94,7 +94,27 @@ protected:
   mlir::Value expert, rowList;
 
 private:
+  /// Rows that the AMX register tile covers.
+  static constexpr int64_t amxRows = 32;
+
   void emitColumnBlock(const Group &group, mlir::Value number, Block block);
+  void emitEpilogue(const Group &group, const Block &block);
+  void emitOutputs(const Group &group, mlir::Value row, mlir::Value column, int64_t width);
+
+  /// The buffer of a dot's right side.
+  static mlir::BlockArgument rightArgument(mlir::Operation *dot) {
+    return mlir::cast<mlir::BlockArgument>(graph::getRight(dot));
+  }
+  bool isPacked(mlir::Operation *dot);
+  /// The elements of K that vpdpbusd multiplies begin here: AMX takes the others.
+  int64_t firstByteDot() const;
+  /// An element or a vector in the type of left rows.
+  mlir::Value toLeftType(mlir::Value element);
+  int64_t panelsAtOnce(const graph::DotGroup &group);
+  /// Rows that tiles in scratch have room for.
+  int64_t scratchRows() const;
+
+  // CpuDotProducts.cpp.
   void emitPanels(const Group &group, const Block &block);
   void emitPanel(const Group &group, mlir::Operation *dot, mlir::Value sum, mlir::Value panel,
                  mlir::Value column, const Block &block);
@@ -115,17 +135,6 @@ private:
                     const Group &group, const Block &block);
   /// Copies a panel of a right side that is not a constant into order; gives its buffer.
   mlir::Value emitPackedPanel(const Group &group, mlir::Operation *dot, mlir::Value panel);
-  void emitEpilogue(const Group &group, const Block &block);
-  void emitOutputs(const Group &group, mlir::Value row, mlir::Value column, int64_t width);
-
-  bool isPacked(mlir::Operation *dot);
-  /// The elements of K that vpdpbusd multiplies begin here: AMX takes the others.
-  int64_t firstByteDot() const;
-  /// An element or a vector in the type of left rows.
-  mlir::Value toLeftType(mlir::Value element);
-  int64_t panelsAtOnce(const graph::DotGroup &group);
-  /// Rows that tiles in scratch have room for.
-  int64_t scratchRows() const;
   /// A flat buffer as rows of `columns` elements.
   mlir::Value asMatrix(mlir::Value buffer, int64_t columns);
 

@@ -24,11 +24,7 @@ public:
 
 private:
   static llvm::SmallVector<llvm::StringRef> includes(kernel::FuncOp function);
-  /// The device library's name for a type; pointers for buffers.
-  mlir::FailureOr<std::string> typeName(mlir::Type type, mlir::Operation *op);
   mlir::LogicalResult printOp(mlir::Operation *op);
-  mlir::LogicalResult printExpression(mlir::Operation *op);
-  mlir::LogicalResult printConstant(mlir::arith::ConstantOp op);
   mlir::LogicalResult printFor(mlir::scf::ForOp op);
   mlir::LogicalResult printIf(mlir::scf::IfOp op);
   /// The operations of a block, two columns further in.
@@ -38,6 +34,12 @@ private:
   mlir::LogicalResult declareResults(mlir::ValueRange results, mlir::ValueRange initial,
                                      mlir::Operation *op);
   void assign(mlir::ValueRange targets, mlir::ValueRange values);
+
+  // CudaExpressions.cpp.
+  /// The device library's name for a type; pointers for buffers.
+  mlir::FailureOr<std::string> typeName(mlir::Type type, mlir::Operation *op);
+  mlir::LogicalResult printConstant(mlir::arith::ConstantOp op);
+  mlir::LogicalResult printExpression(mlir::Operation *op);
 
   // CudaKernelOps.cpp: the kernel dialect's own operations.
   mlir::LogicalResult printKernelOp(kernel::BlockIdOp op);
