@@ -386,7 +386,8 @@ TEST(BenchCommand, RefusesWrongNumbers) {
   EXPECT_EQ(problem([](BenchRequest &b) { b.repetitions = 0; }),
             "-r 0: expected at least one repetition");
   EXPECT_EQ(problem([](BenchRequest &b) { b.format = "xml"; }),
-            "-o xml: expected md, json or csv");
+            "-o xml: expected md, json, jsonl or csv");
+  EXPECT_EQ(problem([](BenchRequest &b) { b.rounds = 0; }), "--rounds 0: expected at least one round");
   EXPECT_EQ(problem([](BenchRequest &b) { b.promptLengths = {-1}; }),
             "-p -1: expected a number of tokens");
   EXPECT_EQ(problem([](BenchRequest &b) { b.depths = {-1}; }), "-d -1: expected a number of tokens");

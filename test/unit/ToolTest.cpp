@@ -88,7 +88,11 @@ TEST(Tool, StopsCleanlyAtCtrlC) {
   program::ProgramT source = languageProgram(1 << 20);
   std::string code = "#include <unistd.h>\n"
                      "void write_cache(void) {}\nvoid plain(void) {}\n"
-                     "void next_token(void *const *b) { usleep(20000); ((float *)b[3])[1] = 1; }\n";
+                     "void next_token(void *const *b) {\n"
+                     "  usleep(20000);\n"
+                     "  for (int i = 0; i < 16; ++i)\n"
+                     "    ((float *)b[3])[i] = i == 1;\n"
+                     "}\n";
   source.targets[0]->cpu_libraries[0]->data = compileC(code);
   writeProgramFile(folder / "m.mlsys", pack(source));
   std::string outPath = folder / "out";
@@ -175,7 +179,11 @@ std::string writeEndlessModel(const TempFolder &folder) {
   program::ProgramT source = languageProgram(1 << 20);
   std::string code = "#include <unistd.h>\n"
                      "void write_cache(void) {}\nvoid plain(void) {}\n"
-                     "void next_token(void *const *b) { usleep(5000); ((float *)b[3])[1] = 1; }\n";
+                     "void next_token(void *const *b) {\n"
+                     "  usleep(5000);\n"
+                     "  for (int i = 0; i < 16; ++i)\n"
+                     "    ((float *)b[3])[i] = i == 1;\n"
+                     "}\n";
   source.targets[0]->cpu_libraries[0]->data = compileC(code);
   source.text->tokenizer_json =
       R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []},
