@@ -441,23 +441,24 @@ int rt::runBench(ModelHandle &model, const BenchRequest &request, Streams stream
                               : model.tensors->setProfile(wanted);
       },
       request.kernels);
-  // Functions on tensors have memory of their own. A language model has one cache, so only the last
-  // row's tokens are in it.
-  std::vector<Work> works(rows.size());
-  bool cancelled = false, lines = request.format == "jsonl";
+  // Only one row has its memory at a time: language models have one cache, and tensors may be large. Where
+  // there is one row only, it keeps it for all rounds.
+  Work work;
+  const BenchRow *ready = nullptr;
+  bool lines = request.format == "jsonl";
   for (int round = 0; round < request.rounds; ++round)
-    for (size_t i = 0; i < rows.size() && !cancelled; ++i) {
-      if (kind != BenchKind::Tensors && !works[i])
-        std::fill(works.begin(), works.end(), nullptr);
-      if (!works[i])
-        works[i] = makeWork(model, kind, rows[i], request);
-      BenchRow measured = rows[i];
-      cancelled = !measure(works[i], watch, request, lines ? measured : rows[i]);
-      if (lines && !cancelled)
-        printBenchLine(model, kind, measured, streams.out);
+    for (BenchRow &row : rows) {
+      if (ready != &row) {
+        work = nullptr;
+        work = makeWork(model, kind, row, request);
+        ready = &row;
+      }
+      BenchRow line = row;
+      if (!measure(work, watch, request, lines ? line : row))
+        return interruptedExitCode;
+      if (lines)
+        printBenchLine(model, kind, line, streams.out);
     }
-  if (cancelled)
-    return interruptedExitCode;
   if (!lines)
     printBench(model, kind, rows, request.format, streams.out);
   return 0;
