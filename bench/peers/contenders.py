@@ -22,6 +22,23 @@ def run(command, **more):
     return done.stdout
 
 
+class Machine:
+    """What the machine can do, with a turn in each round as everybody else has."""
+
+    def __init__(self, threads, log):
+        self.threads, self.log = threads, log
+
+    def begin(self, work, rounds):
+        self.turns = Turns([tool("mlsys-bench-machine"), "-t", str(self.threads), "-r", "3", "--rounds",
+                            str(rounds)], self.log)
+
+    def measure(self, work):
+        return self.turns.next()
+
+    def end(self):
+        self.turns.stop()
+
+
 class Mlsys:
     """A program of every work."""
 

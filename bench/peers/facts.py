@@ -7,7 +7,6 @@ import re
 import subprocess
 from importlib import metadata
 
-from .contenders import Turns
 from .environment import PACKAGES
 from .places import ROOT, tool
 
@@ -25,9 +24,10 @@ def processor_name():
     return found.group(1).strip() if found else platform.machine()
 
 
-def file_name(isa):
+def file_name():
     """Two machines of one name may differ in their instructions."""
-    return "cpu-" + re.sub(r"[^a-z0-9]+", "-", f"{processor_name()} {isa}".lower()).strip("-")
+    text = f"{processor_name()} {instruction_set()}"
+    return "cpu-" + re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def caches():
@@ -63,27 +63,11 @@ def versions():
     return result
 
 
-class Machine:
-    """The machine's own figures, a turn each round as everybody else has."""
-
-    def __init__(self, threads, rounds, log):
-        self.turns = Turns([tool("mlsys-bench-machine"), "-t", str(threads), "-r", "3", "--rounds",
-                            str(rounds)], log)
-
-    def measure(self):
-        return self.turns.next()
-
-    def end(self):
-        self.turns.stop()
-
-
-def measure_machine(threads):
-    """One measurement of each loop of bench/machine."""
-    machine = Machine(threads, 1, None)
-    try:
-        return machine.measure()
-    finally:
-        machine.end()
+def instruction_set():
+    """As mlsys names it."""
+    done = subprocess.run([tool("mlsys-bench-machine"), "-t", "1", "-r", "1", "-m", "2"], check=True,
+                          capture_output=True, text=True)
+    return json.loads(done.stdout)["isa"]
 
 
 def limits(sample):

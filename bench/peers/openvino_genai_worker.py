@@ -18,22 +18,22 @@ class OpenVinoGenai:
         self.pipelines, self.seed = {}, 0
 
     def pipeline(self, name):
+        """A model's pipeline and the size of its vocabulary."""
         if name not in self.pipelines:
             folder = exported(self.models, name)
-            self.pipelines[name] = openvino_genai.LLMPipeline(
+            pipeline = openvino_genai.LLMPipeline(
                 folder, "CPU", INFERENCE_PRECISION_HINT="bf16", KV_CACHE_PRECISION="bf16",
                 INFERENCE_NUM_THREADS=self.threads, PERFORMANCE_HINT="LATENCY")
-            self.pipelines[name, "vocabulary"] = vocabulary_of(folder)
+            self.pipelines[name] = pipeline, vocabulary_of(folder)
         return self.pipelines[name]
 
     def generate(self, work, tokens):
         """Durations in seconds: to the first token, and of each token after it."""
-        name, shape = work["model"], work["shape"]
-        pipeline = self.pipeline(name)
+        pipeline, vocabulary = self.pipeline(work["model"])
         # Never the same prompt: the pipeline keeps the keys and values of those it has seen.
         self.seed += 1
-        count = shape["tokens"] if work["kind"] == "prefill" else shape["depth"]
-        prompt = random_ids((1, count), self.pipelines[name, "vocabulary"], self.seed)
+        count = work["shape"]["tokens" if work["kind"] == "prefill" else "depth"]
+        prompt = random_ids((1, count), vocabulary, self.seed)
         config = openvino_genai.GenerationConfig(max_new_tokens=tokens, min_new_tokens=tokens,
                                                  ignore_eos=True, do_sample=False)
         result = pipeline.generate(openvino.Tensor(prompt), config)
